@@ -1,0 +1,108 @@
+"""A session's file as a whole: decode any layout, and turn a session and its old lines into new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..model.message import Record, SessionMessage
+from ..model.session import SessionData
+from . import lines, values
+
+
+class Document(NamedTuple):
+    """A decoded file: every field but the messages, the messages, and whether orjson would change them."""
+
+    header: Record
+    records: list[Record]
+    extended: bool
+
+
+def decode(raw: bytes) -> Document:
+    """
+    Return the session in a file of any layout: ours, PraisonAI's, or one written by hand.
+
+    Raises:
+        ValueError: Not JSON, or JSON that is no session: no object, no list of messages, a message that is no object.
+    """
+    data, extended = values.loads_any(raw)
+    if not isinstance(data, dict) or not isinstance(data.get("messages"), list):
+        raise ValueError("not a session: no JSON object with a list of messages")
+    records = data.pop("messages")
+    if not all(isinstance(record, dict) for record in records):
+        raise ValueError("not a session: a message is no JSON object")
+    for name in ("metadata", "context"):
+        if not isinstance(data.get(name) or {}, dict):
+            raise ValueError(f"not a session: {name} is no JSON object")
+    return Document(data, records, extended or data.get("extended_json") is True)
+
+
+def as_lines(document: Document, session_id: str, now_iso: str) -> lines.LineFile:
+    """
+    Return a decoded document in the layout of one message per line.
+
+    Source: a file without `revision` (PraisonAI's) counts as written once for each message it ever held, so that
+    revisions never go down.
+    """
+    header, records, extended = document
+    archived = header.get("archived_messages")
+    written = len(records) + (len(archived) if isinstance(archived, list) else 0)
+    filled = {
+        **header,
+        "session_id": session_id,
+        "created_at": header.get("created_at") or now_iso,
+        "updated_at": header.get("updated_at") or now_iso,
+        "revision": header.get("revision") if isinstance(header.get("revision"), int) else written,
+    }
+    return lines.build(filled, encode_all(records, extended=extended), extended=extended)
+
+
+def encode_all(records: Sequence[Record], *, extended: bool = False) -> list[bytes]:
+    """Return each message as the line it takes in a file."""
+    dumps = values.dumps_extended if extended else values.dumps
+    return [dumps(record) for record in records]
+
+
+def session_of(file: lines.LineFile) -> SessionData:
+    """Return a file's session, decoded. Raises ValueError where a message is damaged."""
+    header = file.header()
+    del header["archived_bytes"]  # a matter of the file, not of the session
+    return SessionData.from_dict({**header, "messages": file.records()})
+
+
+def whole_of(file: lines.LineFile) -> tuple[SessionData, list[Record], int]:
+    """Return a file's session, the messages PraisonAI archived inside it, and how long our archive of it is."""
+    session = session_of(file)
+    inside = session.extra.get("archived_messages")
+    return session, [record for record in inside or () if isinstance(record, dict)], file.archived_bytes
+
+
+def changed_file(
+    session: SessionData, file: lines.LineFile, before: list[SessionMessage], *, archived_bytes: int | None = None
+) -> lines.LineFile:
+    """
+    Return the file of a changed session; a message that is the same keeps the bytes it has.
+
+    Args:
+        before: the message objects `session_of(file)` returned, in their order.
+        archived_bytes: how much of the archive stays the session's; None for as much as before.
+    Cost: decodes the old lines once more, to see which message was changed in place.
+    """
+    old = dict(zip(map(id, before), zip(file.lines(), file.records(), strict=True), strict=False))
+    dumps = values.dumps_extended if file.extended else values.dumps
+    encoded = []
+    for message in session.messages:
+        line, record = old.get(id(message), (b"", None))
+        now = message.to_dict()
+        encoded.append(line if record is not None and _same(record, now) else dumps(now))
+    header = {
+        **session.header(),
+        "revision": max(session.revision, file.revision),
+        "archived_bytes": file.archived_bytes if archived_bytes is None else archived_bytes,
+    }
+    return lines.build(header, encoded, extended=file.extended)
+
+
+def _same(record: Record, now: Record) -> bool:
+    # A record read without metadata or time comes back with their empty values; that is no change.
+    return all(record.get(name, value) == value for name, value in now.items()) and record.keys() <= now.keys()

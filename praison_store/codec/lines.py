@@ -1,0 +1,262 @@
+"""
+A session's bytes, one message per line: taken apart, spliced and put together without decoding a message.
+
+    {"session_id":...,"agent_name":...,"user_id":...,"created_at":...,      fixed
+     "updated_at":...,"revision":2,"message_count":2,"archived_bytes":0,   counted anew with every write
+     ...,"metadata":{},"messages":[                                          rest, kept as bytes
+    {"role":"user",...},                                                     body, kept as bytes
+    {"role":"assistant",...}
+    ]}
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..errors import InvalidMessageError
+from . import values
+
+TAIL = b"\n]}\n"
+_BETWEEN = b",\n"
+_OPEN = b'"messages":[\n'
+_TEXT = rb'(?:"(?:[^"\\\x00-\x1f]++|\\.)*+"|null)'
+_HEAD = re.compile(
+    rb'(\{"session_id":(' + _TEXT + rb'),"agent_name":' + _TEXT + rb',"user_id":' + _TEXT + rb',"created_at":' + _TEXT
+    + rb',)"updated_at":"([^"\\]*+)","revision":(\d{1,18}),"message_count":(\d{1,18}),"archived_bytes":(\d{1,18}),'
+)
+_EXTENDED = b'"extended_json":true'
+
+
+class LineFile:
+    """
+    One session's file, taken apart.
+
+    Shape: `body` is the messages joined by a comma and a newline; `count` counts them; `archived_bytes` is how much
+    of the archive belongs to this session; `extended` tells that only the standard library reads it exactly.
+    """
+
+    __slots__ = ("archived_bytes", "body", "count", "extended", "fixed", "id_json", "rest", "revision", "updated_at")
+
+    def __init__(
+        self, fixed: bytes, id_json: bytes, rest: bytes, body: bytearray, *, count: int, revision: int,
+        updated_at: bytes, archived_bytes: int,
+    ) -> None:
+        self.fixed, self.id_json, self.rest, self.body = fixed, id_json, rest, body
+        self.count, self.revision, self.updated_at = count, revision, updated_at
+        self.archived_bytes = archived_bytes
+        self.extended = _EXTENDED in rest
+
+    def head(self) -> bytes:
+        """Return the first line, newline included."""
+        counted = b'"updated_at":"%b","revision":%d,"message_count":%d,"archived_bytes":%d,' % (
+            self.updated_at, self.revision, self.count, self.archived_bytes,
+        )
+        return self.fixed + counted + self.rest
+
+    def copy(self) -> LineFile:
+        """Return a copy that a later write does not change."""
+        return LineFile(
+            self.fixed, self.id_json, self.rest, self.body[:], count=self.count, revision=self.revision,
+            updated_at=self.updated_at, archived_bytes=self.archived_bytes,
+        )
+
+    def bytes_whole(self) -> bytes:
+        """Return the whole file in one piece."""
+        return self.head() + self.body + (TAIL if self.count else TAIL[1:])
+
+    def header(self) -> dict[str, Any]:
+        """Return the decoded first line: every field but the messages."""
+        raw = self.head()[: -len(_OPEN)].rstrip(b",") + b"}"
+        header: dict[str, Any] = values.loads_extended(raw) if self.extended else values.loads(raw)
+        return header
+
+    def records(self, first: int = 0, stop: int | None = None) -> list[dict[str, Any]]:
+        """
+        Return the decoded messages `first..stop`.
+
+        Raises:
+            ValueError: A message is damaged.
+        """
+        body = self.body
+        if first or stop is not None:
+            stop = self.count if stop is None else min(stop, self.count)
+            if stop <= first:
+                return []
+            start = self.offset(first)
+            body = body[start : self.offset(stop, first, start) - (len(_BETWEEN) if stop < self.count else 0)]
+        raw = b"[" + body + b"]"
+        records: list[dict[str, Any]] = values.loads_extended(raw) if self.extended else values.loads(raw)
+        if not all(type(record) is dict for record in records):
+            raise ValueError("a message is no JSON object")
+        return records
+
+    def offset(self, line: int, known_line: int = 0, known_offset: int = 0) -> int:
+        """Return where a line starts in `body`; the end of `body` for the line after the last."""
+        if line >= self.count:
+            return len(self.body)
+        find, body, position = self.body.find, self.body, known_offset
+        del body
+        for _ in range(line - known_line):
+            position = find(b"\n", position) + 1
+        return position
+
+    def lines(self) -> list[bytes]:
+        """Return the messages as they stand, undecoded."""
+        return bytes(self.body).split(_BETWEEN) if self.count else []
+
+    def holds_message_id(self, message_id: str) -> bool:
+        """Tell whether a message of this id is here. Cost: one search for bytes; lines that match are decoded."""
+        return any(line_holds_id(line, message_id) for line in lines_with(self.body, id_needle(message_id)))
+
+
+def id_needle(message_id: str) -> bytes:
+    """Return the bytes every line of this message id holds."""
+    return values.dumps(message_id)
+
+
+def lines_with(body: bytes | bytearray, needle: bytes) -> Iterable[bytes]:
+    """Yield the lines of a body or an archive that hold the bytes `needle`."""
+    position = body.find(needle)
+    while position >= 0:
+        end = body.find(b"\n", position)
+        end = len(body) if end < 0 else end
+        yield bytes(body[body.rfind(b"\n", 0, position) + 1 : end]).rstrip(b",")
+        position = body.find(needle, end)
+
+
+def line_holds_id(line: bytes, message_id: str) -> bool:
+    """Tell whether the message of a line has this id, not only its text."""
+    record: dict[str, Any] = values.loads_any(line)[0]
+    return record.get("message_id") == message_id
+
+
+def parse(raw: bytes) -> LineFile | None:
+    """
+    Return a file of this layout taken apart; None for any other layout, or where the counts do not agree.
+
+    Cost: one pass for newlines and one for NUL, whatever the messages hold; none is decoded.
+    """
+    match = _HEAD.match(raw)
+    head_end = raw.find(b"\n") + 1
+    if match is None or not raw.startswith(_OPEN, head_end - len(_OPEN)) or not raw.endswith(TAIL):
+        return None
+    count = int(match[5])
+    body = bytearray(raw[head_end : -len(TAIL)] if count else b"")
+    empty = not count and raw[head_end - 1 :] == TAIL
+    # A power cut may leave blocks of NUL in a file that was never flushed; no JSON holds one.
+    if not empty and (not body or body.count(b"\n") != count - 1 or body.count(_BETWEEN) != count - 1 or 0 in body):
+        return None
+    return LineFile(
+        match[1], match[2], raw[match.end() : head_end], body, count=count, revision=int(match[4]),
+        updated_at=match[3], archived_bytes=int(match[6]),
+    )
+
+
+def parse_head(raw: bytes) -> tuple[dict[str, Any], int] | None:
+    """Return the header of a file and how many messages follow, from its first bytes; None for another layout."""
+    match = _HEAD.match(raw)
+    head_end = raw.find(b"\n") + 1
+    if match is None or not raw.startswith(_OPEN, head_end - len(_OPEN)):
+        return None
+    header, _extended = values.loads_any(raw[: head_end - len(_OPEN)].rstrip(b",") + b"}")
+    return header, int(match[5])
+
+
+def build(header: dict[str, Any], lines: Sequence[bytes], *, extended: bool = False) -> LineFile:
+    """Return the file of a header and encoded messages; `revision`, `updated_at`, `archived_bytes` come from it."""
+    fixed, rest = _encode_header(header, extended)
+    match = re.match(rb'\{"session_id":(' + _TEXT + rb"),", fixed)
+    assert match is not None, fixed
+    return LineFile(
+        fixed, match[1], rest, bytearray(_BETWEEN.join(lines)), count=len(lines),
+        revision=int(header.get("revision") or 0), updated_at=values.dumps(header.get("updated_at") or "")[1:-1],
+        archived_bytes=int(header.get("archived_bytes") or 0),
+    )
+
+
+_FIXED = ("session_id", "agent_name", "user_id", "created_at")
+_COUNTED = ("updated_at", "revision", "message_count", "archived_bytes")
+
+
+def encode_rest(header: dict[str, Any], *, extended: bool = False) -> bytes:
+    """Return the header's fields that no write counts anew, as bytes that end where the messages begin."""
+    return _encode_header(header, extended)[1]
+
+
+def _encode_header(header: dict[str, Any], extended: bool) -> tuple[bytes, bytes]:
+    dumps = values.dumps_extended if extended else values.dumps
+    others = {name: value for name, value in header.items() if name not in _FIXED + _COUNTED + ("metadata", "messages")}
+    others.pop("extended_json", None)
+    if extended:
+        others["extended_json"] = True
+    others["metadata"] = header.get("metadata") or {}
+    try:
+        fixed = dumps({name: _text_or_none(header.get(name)) for name in _FIXED})
+        rest = dumps(others)
+    except InvalidMessageError as error:
+        raise InvalidMessageError(f"The session would not read back equal: {error}", where="session") from error
+    return fixed[:-1] + b",", rest[1:-1] + b"," + _OPEN
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+class Splice:
+    """
+    What a write makes of a file: messages cut out, messages added, one revision more. Nothing changes before `commit`.
+
+    Shape: keeps `[:leading]` and `[start:]` of the old messages and puts `added` behind them. `rest` replaces the
+    header's uncounted fields where a cut changes them.
+    """
+
+    __slots__ = ("_added", "_end_leading", "_from_start", "archived_bytes", "count", "file", "leading", "rest", "start",
+                 "updated_at")
+
+    def __init__(self, file: LineFile, leading: int, start: int, added: Sequence[bytes], updated_at: bytes) -> None:
+        self.file, self.leading, self.start = file, leading, start
+        self._added = _BETWEEN.join(added)
+        self._end_leading = file.offset(leading)
+        self._from_start = file.offset(start, leading, self._end_leading)
+        self.count = leading + max(file.count - start, 0) + len(added)
+        self.updated_at, self.archived_bytes, self.rest = updated_at, file.archived_bytes, file.rest
+
+    def chunks(self) -> list[bytes | memoryview]:
+        """Return the new file as pieces to write one after the other; what is kept is a view, not a copy."""
+        file = self.file
+        view = memoryview(file.body)
+        separator = len(_BETWEEN) if 0 < self.leading < file.count else 0
+        chunks: list[bytes | memoryview] = [
+            b'%b"updated_at":"%b","revision":%d,"message_count":%d,"archived_bytes":%d,%b' % (
+                file.fixed, self.updated_at, file.revision + 1, self.count, self.archived_bytes, self.rest,
+            )
+        ]
+        for piece in (view[: self._end_leading - separator], view[self._from_start :], self._added):
+            if piece:
+                if len(chunks) > 1:
+                    chunks.append(_BETWEEN)
+                chunks.append(piece)
+        # A file without messages has its empty list on one line break, not on two.
+        chunks.append(TAIL if len(chunks) > 1 else TAIL[1:])
+        return chunks
+
+    def removed(self) -> bytes:
+        """Return the lines that leave, each with a newline, as they go into the archive."""
+        removed = bytes(self.file.body[self._end_leading : self._from_start])
+        return removed.removesuffix(_BETWEEN).replace(_BETWEEN, b"\n") + b"\n" if removed else b""
+
+    def commit(self) -> None:
+        """Make the file in memory equal to what was written. Call once, after the write, with no view left."""
+        file, body = self.file, self.file.body
+        if self._from_start < len(body):
+            del body[self._end_leading : self._from_start]
+        else:
+            separator = len(_BETWEEN) if 0 < self.leading < file.count else 0
+            del body[self._end_leading - separator :]
+        if body and self._added:
+            body += _BETWEEN
+        body += self._added
+        file.count, file.archived_bytes, file.rest = self.count, self.archived_bytes, self.rest
+        file.updated_at, file.revision = self.updated_at, file.revision + 1

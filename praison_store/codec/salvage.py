@@ -1,0 +1,69 @@
+"""Save what is whole of a damaged file, message by message (D5). Pure; no I/O."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+from ..model.message import Record
+
+_MESSAGES = re.compile(r'"messages"\s*:\s*\[')
+_NEXT_OBJECT = re.compile(r"\n\s*\{|\{\s*\"role\"")
+# Bytes that are no UTF-8 become these characters; a message that holds one did not survive whole.
+_BROKEN_TEXT = re.compile("[\udc80-\udcff]")
+_COUNT = re.compile(r'"message_count"\s*:\s*(\d{1,18})')
+
+
+class Salvaged(NamedTuple):
+    """What was saved: the header's fields (empty where it is damaged), whole messages, and how many are known lost."""
+
+    header: Record
+    records: list[Record]
+    lost: int | None
+
+
+def salvage(raw: bytes) -> Salvaged:
+    """
+    Return every message of a damaged file that is whole.
+
+    Returns:
+        No records where none can be saved. `lost` is counted against the header's `message_count`, None without one.
+    Cost: a few passes over the file; only damaged files come here.
+    """
+    text = raw.decode("utf-8", "surrogateescape")
+    opening = _MESSAGES.search(text)
+    header = _header(text[: opening.start()]) if opening else {}
+    records = _messages(text, opening.end() if opening else 0)
+    counted = _COUNT.search(text, 0, opening.start() if opening else len(text))
+    return Salvaged(header, records, max(int(counted[1]) - len(records), 0) if counted else None)
+
+
+def _header(text: str) -> Record:
+    try:
+        header = json.loads(text.rstrip().rstrip(",") + "}")
+    except (ValueError, RecursionError):
+        return {}
+    return header if isinstance(header, dict) and not _BROKEN_TEXT.search(text) else {}
+
+
+def _messages(text: str, position: int) -> list[Record]:
+    decoder = json.JSONDecoder()
+    records = []
+    while found := re.compile(r"[\s,]*").match(text, position):
+        position = found.end()
+        record: Any = None
+        try:
+            record, end = decoder.raw_decode(text, position)
+        except (ValueError, RecursionError):
+            end = position
+        if isinstance(record, dict) and isinstance(record.get("role"), str) and "content" in record:
+            if not _BROKEN_TEXT.search(text, position, end):
+                records.append(record)
+            position = end
+            continue
+        following = _NEXT_OBJECT.search(text, max(end, position) + (record is None))
+        if following is None:
+            break
+        position = following.end() - len(following[0].lstrip())
+    return records

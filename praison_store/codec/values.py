@@ -1,0 +1,66 @@
+"""JSON text of one value, exact both ways: orjson where it is exact, the standard library where it is not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+from ..errors import InvalidMessageError
+
+# Without these orjson would store a dataclass, a date or a subclass as some other value without a word.
+_EXACT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+_DIGITS = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
+_LONG_INTEGER = b"0" * 19
+
+
+def dumps(value: Any, where: str = "message") -> bytes:
+    """
+    Return the JSON of a value that `model.values.storable` let pass, in UTF-8, without a newline.
+
+    Raises:
+        InvalidMessageError: A text holds a lone surrogate, which no UTF-8 file can hold.
+    """
+    try:
+        return orjson.dumps(value, option=_EXACT)
+    except TypeError as error:
+        raise InvalidMessageError(f"{where} would not read back equal: {error}. Remove it.", where=where) from error
+
+
+def loads(raw: bytes | bytearray) -> Any:
+    """Return the value of JSON this package wrote. Raises ValueError where it is damaged."""
+    return orjson.loads(raw)
+
+
+def loads_any(raw: bytes) -> tuple[Any, bool]:
+    """
+    Return the value of anybody's JSON, and whether it needs the standard library to be exact.
+
+    Shape: the flag is True for NaN and Infinity, integers past 64 bits (orjson reads them as floats), lone
+    surrogates and other encodings than UTF-8; such a value goes back through `dumps_extended`.
+    Raises:
+        ValueError: Not JSON, or nested too deep to read.
+    """
+    if _LONG_INTEGER not in raw.translate(_DIGITS):
+        try:
+            return orjson.loads(raw), False
+        except orjson.JSONDecodeError:
+            pass  # the standard library reads more than orjson, so its word is asked before a file is called damaged
+    return loads_extended(raw), True
+
+
+def loads_extended(raw: bytes | bytearray) -> Any:
+    """Return the value of JSON with what orjson cannot hold. Raises ValueError where it is damaged."""
+    try:
+        return json.loads(raw)
+    except RecursionError as error:
+        raise ValueError("nested too deep to read") from error
+
+
+def dumps_extended(value: Any) -> bytes:
+    """Return the JSON of a value read by `loads_any`, with nothing lost that orjson would lose."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode("ascii")

@@ -1,0 +1,87 @@
+"""
+The archive of one session: `.archive/<id>.jsonl`, one message per line, written only behind what is committed.
+
+The session's file says how many bytes of the archive are its own (`archived_bytes`). What stands behind them was left
+by a write that never finished; the next one cuts it off, so a message is in the archive or in the window, once.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ..errors import StoreWriteError
+from . import files, seam
+
+DIRECTORY = ".archive"
+_FLAGS = os.O_RDWR | os.O_CREAT | files.NOFOLLOW | files.BINARY
+
+
+def append(path: str, lines: bytes, *, committed_bytes: int, durability: str) -> int:
+    """
+    Put lines behind the committed part of an archive, durably, before the session lets go of them.
+
+    Args:
+        lines: messages, each with its newline.
+        committed_bytes: how much of the file is the session's; what stands behind it is cut off.
+    Returns:
+        The new committed length in bytes.
+    Raises:
+        StoreWriteError: The committed part is as it was.
+    """
+    directory = os.path.dirname(path)
+    _refuse_link(directory)
+    files.make_directory(directory)
+    try:
+        held = files.HeldFile(seam.open(path, _FLAGS, 0o600))
+        try:
+            state = seam.fstat(held.descriptor)
+            # A second hard link means the name was planted: what we write would land in somebody's other file.
+            if not stat.S_ISREG(state.st_mode) or state.st_nlink > 1:
+                raise StoreWriteError(f"{path} is no plain file of its own: remove it. Nothing was stored.", path=path)
+            if state.st_mode & 0o777 != 0o600 and seam.fchmod:
+                seam.fchmod(held.descriptor, 0o600)
+            committed_bytes = min(committed_bytes, state.st_size)
+            if state.st_size > committed_bytes:
+                seam.ftruncate(held.descriptor, committed_bytes)
+            seam.lseek(held.descriptor, committed_bytes, os.SEEK_SET)
+            files.write_all(held.descriptor, [lines])
+            if durability != "process":
+                seam.fsync(held.descriptor)
+                if not committed_bytes:
+                    files.sync_directory(directory)
+        finally:
+            held.close()
+    except StoreWriteError:
+        raise
+    except OSError as error:
+        raise StoreWriteError(
+            f"Cannot write the archive {path}: {error.strerror}. Nothing was stored and no message left the session: "
+            f"make room or permission, then try again.", path=path, cause=error,
+        ) from error
+    return committed_bytes + len(lines)
+
+
+def read(path: str, committed_bytes: int) -> bytes:
+    """Return the committed part of an archive; empty where there is none. Raises StoreReadError."""
+    if not committed_bytes:
+        return b""
+    opened = files.open_to_read(path)
+    if opened is None:
+        return b""
+    held, _state = opened
+    try:
+        return files.read_all(held, path, committed_bytes)
+    finally:
+        held.close()
+
+
+def _refuse_link(directory: str) -> None:
+    try:
+        state = seam.lstat(directory)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise files.unreadable(directory, error) from error
+    if not stat.S_ISDIR(state.st_mode):
+        raise StoreWriteError(f"{directory} is no directory of its own: remove it. Nothing was stored.", path=directory)

@@ -1,0 +1,182 @@
+"""Open, read and describe single files, refusing whatever is no plain file (D8)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+
+from ..errors import StoreReadError, StoreWriteError
+from . import seam
+
+NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+BINARY = getattr(os, "O_BINARY", 0)
+_READ_FLAGS = os.O_RDONLY | NOFOLLOW | BINARY
+_PIECE_BYTES = 1 << 30
+# Windows does not let a file be replaced while somebody has it open, so nothing is kept open there.
+CAN_HOLD = os.name == "posix"
+
+Signature = tuple[int, int, int, int, int]
+
+
+class HeldFile:
+    """
+    A descriptor kept open, closed with this object.
+
+    As long as it is open the system cannot give the file's inode number to another file, so an equal signature
+    proves an unchanged file (D10). An object, not an int, so that nothing forgets to close it.
+    """
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def close(self) -> None:
+        """Close the descriptor; once is enough."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            seam.close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def signature(state: os.stat_result) -> Signature:
+    """Return what changes when a file is replaced or edited."""
+    return state.st_ino, state.st_dev, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+def signature_held(held: HeldFile) -> Signature | None:
+    """Return the signature of an open file, or None, which equals no other, where the system does not tell."""
+    try:
+        return signature(seam.fstat(held.descriptor))
+    except OSError:
+        return None
+
+
+def signature_of(path: str) -> Signature | None:
+    """Return the signature of the file at a path; None where there is none. Raises StoreReadError."""
+    try:
+        return signature(seam.lstat(path))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def open_to_read(path: str) -> tuple[HeldFile, os.stat_result] | None:
+    """
+    Return an open plain file and its state; None where there is none.
+
+    Raises:
+        StoreReadError: No permission, an I/O error, or no plain file: a link, FIFO or directory is not followed.
+    """
+    try:
+        held = HeldFile(seam.open(path, _READ_FLAGS))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unreadable(path, error) from error
+    try:
+        state = seam.fstat(held.descriptor)
+    except OSError as error:
+        held.close()
+        raise unreadable(path, error) from error
+    if not stat.S_ISREG(state.st_mode):
+        held.close()
+        raise unreadable(path, OSError(errno.EINVAL, "it is no plain file"))
+    return held, state
+
+
+def read_all(held: HeldFile, path: str, size_bytes: int | None = None) -> bytes:
+    """Return a file's bytes from its start: all, or the first `size_bytes`. Raises StoreReadError."""
+    pieces: list[bytes] = []
+    wanted = size_bytes
+    try:
+        if wanted is None:
+            wanted = seam.fstat(held.descriptor).st_size
+        while wanted > 0:
+            piece = seam.read(held.descriptor, min(wanted, _PIECE_BYTES))
+            if not piece:
+                break
+            pieces.append(piece)
+            wanted -= len(piece)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def bytes_of(path: str) -> bytes:
+    """Return a plain file's bytes; none where there is no file. Raises StoreReadError."""
+    opened = open_to_read(path)
+    if opened is None:
+        return b""
+    held, state = opened
+    try:
+        return read_all(held, path, state.st_size)
+    finally:
+        held.close()
+
+
+def write_all(descriptor: int, chunks: Sequence[bytes | memoryview]) -> None:
+    """Write pieces one after the other, all of them: the system may take less than asked. Raises OSError."""
+    pending = list(chunks)
+    while pending:
+        written = seam.writev(descriptor, pending) if seam.writev else seam.write(descriptor, pending[0])
+        if written <= 0:
+            raise OSError(errno.EIO, "the system wrote nothing")
+        while pending and written >= len(pending[0]):
+            written -= len(pending.pop(0))
+        if written:
+            pending[0] = memoryview(pending[0])[written:]
+
+
+def sync_directory(path: str) -> None:
+    """Flush a directory's entries to disk, where the system can. Raises OSError."""
+    if os.name != "posix":
+        return
+    held = HeldFile(seam.open(path or ".", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
+    try:
+        seam.fsync(held.descriptor)
+    finally:
+        held.close()
+
+
+def make_directory(path: str) -> None:
+    """
+    Make a directory and its parents, for the owner alone (0700 under any umask), durably; one that exists stays.
+
+    Raises:
+        StoreWriteError: It cannot be made, or something else stands there.
+    """
+    missing = []
+    current = path
+    while current and not os.path.isdir(current):
+        missing.append(current)
+        parent = os.path.dirname(current)
+        if parent == current:
+            break
+        current = parent
+    try:
+        for directory in reversed(missing):
+            try:
+                seam.mkdir(directory, 0o700)
+            except FileExistsError:
+                if not os.path.isdir(directory):
+                    raise
+                continue  # another process made it meanwhile
+            seam.chmod(directory, 0o700)
+            sync_directory(os.path.dirname(directory))
+    except OSError as error:
+        raise StoreWriteError(
+            f"Cannot make the directory {path}: {error.strerror}. Pass a session_dir that is or can become a "
+            f"directory you may write.", path=path, cause=error,
+        ) from error
+
+
+def unreadable(path: str, error: OSError) -> StoreReadError:
+    """Return the error of a file that is there and cannot be read."""
+    reason = "it is a link, which is never followed" if error.errno == errno.ELOOP else error.strerror
+    return StoreReadError(f"Cannot read {path}: {reason}. Nothing was changed.", path=path, cause=error)

@@ -1,0 +1,76 @@
+"""
+Every file and clock call of `disk/`, in one place, so that tests can fail, kill at, or record each of them.
+
+Shape: plain names bound to the system's functions; a call costs what the function itself costs. `intercept` puts a
+wrapper around all of them at once and gives them back at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import time as time_module
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+open = os.open
+close = os.close
+read = os.read
+write = os.write
+writev: Any = getattr(os, "writev", None)
+lseek = os.lseek
+ftruncate = os.ftruncate
+fstat = os.fstat
+lstat = os.lstat
+fchmod: Any = getattr(os, "fchmod", None)
+fsync = os.fsync
+replace = os.replace
+unlink = os.unlink
+mkdir = os.mkdir
+rmdir = os.rmdir
+chmod = os.chmod
+scandir = os.scandir
+time = time_module.time
+monotonic = time_module.monotonic
+sleep = time_module.sleep
+
+
+def lock(descriptor: int) -> bool:
+    """Try once to lock a descriptor for this process alone; False while another has it. Raises OSError."""
+    # Imported at use: filelock takes 35 ms to import, as much as a whole `import praison_store` may take.
+    from filelock import lock_descriptor
+
+    return lock_descriptor(descriptor, blocking=False)
+
+
+def unlock(descriptor: int) -> None:
+    """Unlock a descriptor. Raises OSError."""
+    from filelock import unlock_descriptor
+
+    unlock_descriptor(descriptor)
+
+
+CALLS = (
+    "open", "close", "read", "write", "writev", "lseek", "ftruncate", "fstat", "lstat", "fchmod", "fsync", "replace",
+    "unlink", "mkdir", "rmdir", "chmod", "scandir", "time", "monotonic", "sleep", "lock", "unlock",
+)
+
+
+@contextmanager
+def intercept(around: Callable[..., Any]) -> Iterator[None]:
+    """
+    Send every call of the seam through `around(name, call, *args)` until the block ends; for tests.
+
+    Args:
+        around: calls `call(*args)` itself and returns what it returns, or raises, records, or ends the process.
+    """
+
+    def wrapped(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **named: around(name, call, *args, **named)
+
+    originals = {name: globals()[name] for name in CALLS if globals()[name] is not None}
+    globals().update({name: wrapped(name, call) for name, call in originals.items()})
+    try:
+        yield
+    finally:
+        globals().update(originals)

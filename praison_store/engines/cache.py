@@ -1,0 +1,135 @@
+"""Sessions kept decoded between calls, each with its file held open as proof that it is unchanged (D10)."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from ..codec.lines import LineFile
+from ..disk.files import HeldFile, Signature
+from ..model.message import Record
+
+CACHED_SESSIONS = 64
+CACHED_BYTES = 64 * 1024 * 1024
+
+Plain = list[tuple[str, str]]
+
+
+class Entry:
+    """One session's file in memory: taken apart, its signature, and its plain messages once somebody read them."""
+
+    __slots__ = ("counted_bytes", "file", "held", "plain", "signature")
+
+    def __init__(self, file: LineFile, held: HeldFile | None = None, signature: Signature | None = None) -> None:
+        self.file, self.held, self.signature = file, held, signature
+        self.counted_bytes = 0
+        # (role, content) of each message; None: not read yet, or one of them is more than a role and a text.
+        self.plain: Plain | None = None
+
+    def plain_window(self, newest: int | None) -> Plain | None:
+        """Return the newest plain messages behind the leading system ones; None where that is not known."""
+        plain = self.plain
+        if plain is None or not newest or len(plain) <= newest:
+            return plain
+        leading = next((index for index, (role, _) in enumerate(plain) if role != "system"), len(plain))
+        leading = min(leading, newest - 1)
+        return plain[:leading] + plain[len(plain) - newest + leading :]
+
+    def follow(self, leading: int, start: int, fresh: Plain | None) -> None:
+        """Do to the plain messages what a write does to the file."""
+        if self.plain is not None and fresh is not None:
+            del self.plain[leading:start]
+            self.plain += fresh
+        else:
+            self.plain = None
+
+
+class SessionCache:
+    """
+    The last used sessions of one engine.
+
+    Promise: bounded to 64 sessions (and descriptors) and 64 MiB of files; safe in threads; empty in a forked child,
+    which must not share a mutex that another thread may have held.
+    """
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._bytes = 0
+        self.mutex = threading.RLock()
+        _live.add(self)
+
+    def get(self, path: str, signature: Signature) -> Entry | None:
+        """Return the session of a path if its file still has this signature."""
+        with self.mutex:
+            entry = self._entries.get(path)
+            if entry is None or entry.signature != signature:
+                return None
+            self._entries.move_to_end(path)
+            return entry
+
+    def last_revision(self, path: str) -> int:
+        """Return the newest revision this cache saw at a path; 0 where it saw none."""
+        with self.mutex:
+            entry = self._entries.get(path)
+            return entry.file.revision if entry else 0
+
+    def put(self, path: str, entry: Entry) -> None:
+        """Keep a session; the least recently used ones leave."""
+        with self.mutex:
+            self._take(path)
+            self._entries[path] = entry
+            entry.counted_bytes = len(entry.file.body)
+            self._bytes += entry.counted_bytes
+            while len(self._entries) > 1 and (len(self._entries) > CACHED_SESSIONS or self._bytes > CACHED_BYTES):
+                self._take(next(iter(self._entries)))
+
+    def _take(self, path: str) -> None:
+        entry = self._entries.pop(path, None)
+        if entry is not None:
+            self._bytes -= entry.counted_bytes
+
+    def drop(self, path: str) -> None:
+        """Forget a session."""
+        with self.mutex:
+            self._take(path)
+
+    def clear(self) -> None:
+        """Forget all sessions and give back their descriptors."""
+        with self.mutex:
+            self._entries.clear()
+            self._bytes = 0
+
+    def renew_after_fork(self) -> None:
+        """Start empty with a new mutex, in a forked child."""
+        self._entries = OrderedDict()
+        self._bytes = 0
+        self.mutex = threading.RLock()
+
+
+_live: weakref.WeakSet[SessionCache] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    for cache in list(_live):
+        cache.renew_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)
+
+
+def plain_of(records: Sequence[Record]) -> Plain | None:
+    """Return (role, content) of messages that are nothing more; None where one is."""
+    plain = []
+    for record in records:
+        content = record.get("content", "")
+        if type(content) is not str or record.get("tool_calls") or record.get("tool_call_id") is not None:
+            return None
+        role = record.get("role", "user")
+        if role == "tool" or type(role) is not str:
+            return None
+        plain.append((role, content))
+    return plain

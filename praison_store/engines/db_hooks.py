@@ -1,0 +1,160 @@
+"""Use an object with PraisonAI's DbAdapter hooks as an engine, as far as its hooks reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+from ..errors import InvalidArgumentError, UnsupportedOperationError
+from ..model.exchanges import newest_window
+from ..model.message import Record, SessionMessage, llm_message
+from ..model.session import SessionData, SessionInfo
+from ..model.session_id import SessionKey, file_stem
+from ..retention import Policy
+from .contract import Change, Engine
+
+_REQUIRED = ("on_agent_start", "on_user_message", "on_agent_message")
+
+
+def engine_of(db: object) -> Engine:
+    """
+    Return an engine: `db` itself, or its hooks as one.
+
+    Raises:
+        InvalidArgumentError: `db` is neither an engine nor an object with the DbAdapter hooks. Names what is missing.
+    """
+    if isinstance(db, Engine):
+        return db
+    missing = [name for name in _REQUIRED if not callable(getattr(db, name, None))]
+    if missing:
+        raise InvalidArgumentError(
+            f"db is an engine or an object with PraisonAI's DbAdapter hooks; {type(db).__name__} has no "
+            f"{', '.join(missing)}: add them, or leave db out to use JSON files."
+        )
+    return DbHooksEngine(db)
+
+
+class DbHooksEngine:
+    """
+    Sessions behind the hooks of a database adapter.
+
+    Promise: each message goes to the hook of its role, in order; history is what `on_agent_start` returns. What the
+    hooks have no name for raises UnsupportedOperationError before anything is written. One write is as atomic as the
+    adapter's own hooks are.
+    Source: the DbAdapter and ToolTurnDbAdapter protocols of PraisonAI.
+    """
+
+    def __init__(self, db: Any) -> None:
+        self._db = db
+
+    def history(self, key: SessionKey, newest: int | None) -> list[Record]:
+        """Return what `on_agent_start` gives back, as a model API takes it."""
+        records = self._records(key)
+        leading, start = newest_window(records, newest) if newest else (0, 0)
+        return [llm_message(record) for record in records[:leading] + records[start:]]
+
+    def read(self, key: SessionKey, newest: int | None) -> SessionData | None:
+        """Return a session of the adapter's messages; None where it has none."""
+        records = self._records(key)
+        if not records:
+            return None
+        messages = [SessionMessage.from_dict(record) for record in records]
+        session = SessionData(key.session_id, messages, created_at="", updated_at="", revision=len(messages))
+        return session.newest(newest) if newest else session
+
+    def exists(self, key: SessionKey) -> bool:
+        """Tell whether the adapter has messages of the session."""
+        return bool(self._records(key))
+
+    def whole(self, key: SessionKey) -> tuple[SessionData, list[Record]] | None:
+        """Return the session and no archive: an adapter keeps every message in the session."""
+        session = self.read(key, None)
+        return None if session is None else (session, [])
+
+    def append(self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy) -> int:
+        """Give each message to the hook of its role; one whose `message_id` is there already is left out."""
+        file_stem(key.session_id)  # refuses an id that no other engine would take
+        calls = [self._call_of(key, message) for message in messages]
+        known: set[Any] = set()
+        if any("message_id" in message for message in messages):
+            known = {record["metadata"].get("message_id") for record in self._records(key)}
+        for (hook, arguments), message in zip(calls, messages, strict=True):
+            message_id = message.get("message_id")
+            if message_id is None or message_id not in known:
+                hook(key.session_id, **arguments)
+                known.add(message_id)
+        return 0
+
+    def _call_of(self, key: SessionKey, message: Record) -> tuple[Any, dict[str, Any]]:
+        role, metadata = message["role"], dict(message["metadata"])
+        if "message_id" in message:
+            metadata["message_id"] = message["message_id"]
+        given: dict[str, Any] = {"content": message["content"], "metadata": metadata or None}
+        if role == "user":
+            return self._db.on_user_message, given
+        if role == "assistant" and "tool_calls" in message:
+            return self._hook("on_assistant_message"), {**given, "tool_calls": message["tool_calls"]}
+        if role == "assistant":
+            return self._db.on_agent_message, given
+        if role == "tool":
+            return self._hook("on_tool_message"), {**given, "tool_call_id": message.get("tool_call_id")}
+        return _unsupported(f"storing a message of the role {role!r}")
+
+    def _hook(self, name: str) -> Any:
+        hook = getattr(self._db, name, None)
+        return hook if callable(hook) else _unsupported(name)
+
+    def _records(self, key: SessionKey) -> list[Record]:
+        started = self._db.on_agent_start(agent_name="", session_id=key.session_id)
+        return [_record_of(message) for message in started or ()]
+
+    def update(
+        self, key: SessionKey, change: Change, *, now_s: float, policy: Policy, expected_revision: int | None = None
+    ) -> SessionData:
+        """Refuse: no hook changes a session."""
+        _unsupported("changing a session")
+
+    def clear(self, key: SessionKey, *, now_s: float) -> bool:
+        """Refuse: no hook forgets messages."""
+        _unsupported("clearing a session")
+
+    def delete(self, key: SessionKey) -> bool:
+        """Refuse: no hook forgets a session."""
+        _unsupported("deleting a session")
+
+    def find(self, *, limit: int | None = None, agent_name: str | None = None) -> Iterator[SessionInfo]:
+        """Refuse: no hook lists sessions."""
+        _unsupported("listing sessions")
+
+    def search(self, terms: Sequence[str]) -> Iterator[tuple[SessionData, list[Record]]]:
+        """Refuse: no hook searches."""
+        _unsupported("searching")
+
+    def count(self) -> int:
+        """Refuse: no hook counts sessions."""
+        _unsupported("counting sessions")
+
+    def close(self) -> None:
+        """Close the adapter, where it can be closed."""
+        close = getattr(self._db, "close", None)
+        if callable(close):
+            close()
+
+
+def _record_of(message: Any) -> Record:
+    data = message if isinstance(message, Mapping) else vars(message)
+    record: Record = {
+        "role": data.get("role", "user"),
+        "content": data.get("content", ""),
+        "timestamp": data.get("timestamp") or 0.0,
+        "metadata": dict(data.get("metadata") or {}),
+    }
+    record.update({name: data[name] for name in ("tool_calls", "tool_call_id") if data.get(name) is not None})
+    return record
+
+
+def _unsupported(operation: str) -> NoReturn:
+    raise UnsupportedOperationError(
+        f"The db adapter has no hook for {operation}. Nothing was written: use an engine as db, or leave db out.",
+        operation=operation,
+    )

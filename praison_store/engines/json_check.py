@@ -1,0 +1,240 @@
+"""Look at every file of a directory and tell what is wrong; remove what nobody needs."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+
+from ..codec import document, lines, values
+from ..disk import archive_log, atomic, files, lock, quarantine, seam
+from ..errors import CorruptSessionError, InvalidSessionIdError, LockTimeoutError, StoreReadError, StoreWriteError
+from ..model.session_id import SessionKey, file_stem, id_of_stem
+from . import json_repair
+
+_TEMPORARY = re.compile(r"(?P<session>.+\.json)\.[0-9a-f]{16}\.tmp")
+# PraisonAI's store names its temporary files so; only their age tells that no writer will finish them.
+_FOREIGN_TEMPORARY = re.compile(r"tmp\w+\.tmp")
+_OLD_S = 3600.0
+
+
+@dataclass
+class Problem:
+    """
+    One thing that is wrong.
+
+    Shape: `code` names the invariant or the kind; `path` is relative to the directory; `repaired` tells whether
+    `check(repair=True)` mended it, `saved` and `lost` count messages (None: not known).
+    """
+
+    code: str
+    path: str
+    message: str
+    repaired: bool = False
+    saved: int | None = None
+    lost: int | None = None
+
+
+@dataclass
+class CheckReport:
+    """What `check` saw: how many sessions and messages, and every problem. `ok` when there is none left."""
+
+    directory: str
+    sessions: int = 0
+    messages: int = 0
+    archived: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """True when nothing is wrong, or all of it was repaired."""
+        return all(problem.repaired for problem in self.problems)
+
+
+@dataclass
+class VacuumReport:
+    """What `vacuum` removed: names relative to the directory, and the bytes they took."""
+
+    removed: list[str] = field(default_factory=list)
+    freed_bytes: int = 0
+
+
+class _Checker:
+    def __init__(self, directory: str, lock_timeout_s: float, repair: bool) -> None:
+        self.directory, self.repair, self.lock_timeout_s = directory, repair, lock_timeout_s
+        self.report = CheckReport(directory)
+
+    def problem(self, code: str, name: str, message: str, **more: int | bool | None) -> None:
+        self.report.problems.append(Problem(code, name, message, **more))  # type: ignore[arg-type] # fields of Problem
+
+    def run(self) -> CheckReport:
+        for name in sorted(_names(self.directory)):
+            path = os.path.join(self.directory, name)
+            try:
+                self._look_at(name, path, seam.lstat(path))
+            except FileNotFoundError:
+                continue  # removed since the directory was read
+            except (OSError, LockTimeoutError) as error:
+                self.problem("unreadable", name, str(error))
+        self._archives_without_session()
+        return self.report
+
+    def _look_at(self, name: str, path: str, state: os.stat_result) -> None:
+        if name in (archive_log.DIRECTORY, quarantine.DIRECTORY) or name.startswith("@"):
+            if not stat.S_ISDIR(state.st_mode):
+                self.problem("D8", name, "is no directory: remove it")
+            return
+        if name.endswith((".json", ".json.lock")):
+            if not stat.S_ISREG(state.st_mode):
+                self.problem("D8", name, "is no plain file: remove it")
+                return
+            if os.name == "posix" and name.endswith(".json") and state.st_mode & 0o077 and _is_ours(path):
+                self.problem("D8", name, f"others may read it (mode {state.st_mode & 0o777:o}): chmod 600")
+            if name.endswith(".json"):
+                self._look_at_session(name, path)
+        elif name.endswith(".tmp") and seam.time() - state.st_mtime > _OLD_S:
+            if _TEMPORARY.fullmatch(name) or _FOREIGN_TEMPORARY.fullmatch(name):
+                self.problem("leftover", name, "is a temporary file no writer will finish: run vacuum")
+
+    def _look_at_session(self, name: str, path: str) -> None:
+        stem = name.removesuffix(".json")
+        raw = files.bytes_of(path)
+        try:
+            whole = document.decode(raw)
+        except ValueError as error:
+            self._damaged(name, path, stem, str(error))
+            return
+        stored_id = str(whole.header.get("session_id") or "") or stem
+        try:
+            if file_stem(stored_id) != stem:
+                self.problem("D4", name, f"holds the session {stored_id!r}: adopt it with `praison-store import`")
+                return
+        except InvalidSessionIdError as error:
+            self.problem("D4", name, str(error))
+            return
+        self.report.sessions += 1
+        self.report.messages += len(whole.records)
+        file = lines.parse(raw)
+        if file is None and "message_count" in whole.header and whole.header["message_count"] != len(whole.records):
+            self.problem(
+                "D5", name, f"its header counts {whole.header['message_count']} messages, it holds {len(whole.records)}"
+            )
+        if file is not None:
+            self._look_at_archive(stem, file)
+
+    def _look_at_archive(self, stem: str, file: lines.LineFile) -> None:
+        name = f"{archive_log.DIRECTORY}/{stem}.jsonl"
+        raw = archive_log.read(os.path.join(self.directory, name), file.archived_bytes)
+        if len(raw) < file.archived_bytes:
+            self.problem("D9", name, f"has {len(raw)} of the {file.archived_bytes} bytes its session counts")
+        damaged = 0
+        for line in raw.splitlines():
+            try:
+                damaged += not isinstance(values.loads_any(line)[0], dict)
+                self.report.archived += 1
+            except ValueError:
+                damaged += 1
+        if damaged or (raw and not raw.endswith(b"\n")):
+            self.problem("D5", name, f"{damaged or 1} archived messages are damaged", lost=damaged or 1)
+
+    def _damaged(self, name: str, path: str, stem: str, damage: str) -> None:
+        session_id = id_of_stem(stem)
+        if not self.repair or session_id is None:
+            advice = "run check with repair" if session_id is not None else "only its own id can name it: read it by id"
+            self.problem("D5", name, f"is damaged ({damage}): {advice}")
+            return
+        try:
+            # Whoever repairs has the session's turn, so that no write of another process comes in between.
+            with lock.exclusive(path, timeout_s=self.lock_timeout_s):
+                saved, lost, kept_as = json_repair.repair_stored(path, SessionKey(session_id))
+        except (CorruptSessionError, StoreWriteError, StoreReadError) as error:
+            self.problem("D5", name, str(error), saved=0)
+            return
+        self.report.sessions += 1
+        self.report.messages += saved
+        known = "an unknown number" if lost is None else str(lost)
+        self.problem(
+            "D5", name, f"was damaged ({damage}): {saved} messages saved, {known} lost, damaged file kept as {kept_as}",
+            repaired=True, saved=saved, lost=lost,
+        )
+
+    def _archives_without_session(self) -> None:
+        for name in sorted(_names(os.path.join(self.directory, archive_log.DIRECTORY))):
+            session = os.path.join(self.directory, name.removesuffix("l"))
+            if name.endswith(".jsonl") and not os.path.lexists(session):
+                self.problem("leftover", f"{archive_log.DIRECTORY}/{name}", "is the archive of a session that is gone")
+
+
+def check(directory: str, lock_timeout_s: float, repair: bool) -> CheckReport:
+    """
+    Verify what a directory can show: whole files (D5), their own ids (D4), archives (D9), kinds and rights (D8).
+
+    Args:
+        repair: save what can be saved of damaged files; each is kept in `.quarantine` first.
+    Raises:
+        StoreReadError: The directory cannot be read.
+    Cost: reads and decodes every file.
+    """
+    return _Checker(directory, lock_timeout_s, repair).run()
+
+
+def vacuum(directory: str) -> VacuumReport:
+    """
+    Remove temporary files whose writer is dead, and locks of sessions that are gone and were not used for an hour.
+
+    Raises:
+        StoreReadError, StoreWriteError: Something could not be looked at or removed; the rest stays as it is.
+    """
+    report = VacuumReport()
+    for name in sorted(_names(directory)):
+        path = os.path.join(directory, name)
+        ours = _TEMPORARY.fullmatch(name)
+        if ours:
+            # Who has the session's turn is its only writer, so whatever temporary file is there now is nobody's.
+            _remove_in_turn(os.path.join(directory, ours["session"]), path, report, name)
+        elif _FOREIGN_TEMPORARY.fullmatch(name) and _is_old(path):
+            _count_removed(path, report, name)
+        elif name.endswith(".json.lock") and _is_old(path) and not os.path.lexists(path.removesuffix(".lock")):
+            _remove_in_turn(path.removesuffix(".lock"), path, report, name)
+    return report
+
+
+def _remove_in_turn(session_path: str, path: str, report: VacuumReport, name: str) -> None:
+    try:
+        with lock.exclusive(session_path, timeout_s=0.0):
+            if not path.endswith(".lock") or not os.path.lexists(session_path):
+                _count_removed(path, report, name)
+    except LockTimeoutError:
+        return  # somebody is writing; the next vacuum will find it
+
+
+def _count_removed(path: str, report: VacuumReport, name: str) -> None:
+    try:
+        size_bytes = seam.lstat(path).st_size
+    except FileNotFoundError:
+        return
+    if atomic.remove(path):
+        report.removed.append(name)
+        report.freed_bytes += size_bytes
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        with seam.scandir(directory) as entries:
+            return [entry.name for entry in entries]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise files.unreadable(directory, error) from error
+
+
+def _is_old(path: str) -> bool:
+    try:
+        return seam.time() - seam.lstat(path).st_mtime > _OLD_S
+    except FileNotFoundError:
+        return False
+
+
+def _is_ours(path: str) -> bool:
+    return lines.parse_head(files.bytes_of(path)) is not None

@@ -1,0 +1,131 @@
+"""List and search a directory of session files without decoding what nobody asked for."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from ..codec import document, lines, values
+from ..disk import archive_log, files, seam
+from ..errors import StoreReadError
+from ..model.session import SessionInfo
+from ..model.session_id import file_stem
+
+logger = logging.getLogger("praison_store")
+SUFFIX = ".json"
+_HEAD_BYTES = 8192
+
+
+class SessionFile(NamedTuple):
+    """A session's file as its directory shows it."""
+
+    mtime_ns: int
+    name: str
+    size_bytes: int
+
+
+def session_files(directory: str) -> Iterator[SessionFile]:
+    """Yield the plain files named like sessions, in no order. Raises StoreReadError."""
+    try:
+        with seam.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
+                    try:
+                        state = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # removed since the directory was read
+                    yield SessionFile(state.st_mtime_ns, entry.name, state.st_size)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise files.unreadable(directory, error) from error
+
+
+def find(directory: str, *, limit: int | None, agent_name: str | None) -> Iterator[SessionInfo]:
+    """
+    Yield sessions, the most recently written first; a damaged or foreign file is told in the log and left out.
+
+    Cost: one look at each name, and one read of each header that is returned (or compared, with `agent_name`).
+    """
+    # A heap gives up the newest one by one, so that sorting ten thousand names is not paid for fifty.
+    newest_first = [(-file.mtime_ns, file.name, file) for file in session_files(directory)]
+    heapq.heapify(newest_first)
+    found = 0
+    while newest_first:
+        file = heapq.heappop(newest_first)[2]
+        info = info_of(directory, file)
+        if info is not None and (agent_name is None or info.agent_name == agent_name):
+            yield info
+            found += 1
+            if found == limit:
+                return
+
+
+def info_of(directory: str, file: SessionFile) -> SessionInfo | None:
+    """Return what a file's header tells; None, with a log record, where it is no session of that name."""
+    path = f"{directory}/{file.name}"
+    try:
+        opened = files.open_to_read(path)
+        if opened is None:
+            return None
+        held, state = opened
+        try:
+            info = _info_of_head(files.read_all(held, path, min(state.st_size, _HEAD_BYTES)), state.st_size)
+            if info is None:
+                info = _info_of_whole(path, state.st_size)
+        finally:
+            held.close()
+    except (StoreReadError, ValueError) as error:
+        logger.warning("%s was left out: %s", path, error)
+        return None
+    stem = file.name[: -len(SUFFIX)]
+    info.session_id = info.session_id or stem
+    if file_stem(info.session_id) != stem:
+        logger.warning("%s holds the session %r: adopt it with `praison-store import`", path, info.session_id)
+        return None
+    return info
+
+
+def _info_of_head(raw: bytes, size_bytes: int) -> SessionInfo | None:
+    head = lines.parse_head(raw)
+    if head is None:
+        return None
+    header, count = head
+    return SessionInfo.from_header(header, count, size_bytes)
+
+
+def _info_of_whole(path: str, size_bytes: int) -> SessionInfo:
+    whole = document.decode(files.bytes_of(path))
+    return SessionInfo.from_header(whole.header, len(whole.records), size_bytes)
+
+
+def ids_with(directory: str, terms: Sequence[str]) -> Iterator[str]:
+    """
+    Yield the ids of sessions whose bytes, archive included, may hold one of the lower-case terms.
+
+    Cost: one read of each file; none is decoded unless its layout is another store's.
+    """
+    needles = [values.dumps(term)[1:-1] for term in terms]
+    for file in session_files(directory):
+        path = f"{directory}/{file.name}"
+        archive = f"{directory}/{archive_log.DIRECTORY}/{file.name[: -len(SUFFIX)]}.jsonl"
+        try:
+            raw = files.bytes_of(path)
+            archived = files.bytes_of(archive)
+            # Another store may write letters as \\uXXXX, which no search for bytes finds; those are decoded.
+            if lines.parse_head(raw[:_HEAD_BYTES]) is None or _holds(raw, needles) or _holds(archived, needles):
+                info = info_of(directory, file)
+                if info is not None:
+                    yield info.session_id
+        except StoreReadError as error:
+            logger.warning("%s was left out: %s", path, error)
+
+
+def _holds(raw: bytes, needles: Sequence[bytes]) -> bool:
+    if raw.isascii():
+        lowered = raw.lower()
+        return any(needle in lowered for needle in needles)
+    text = raw.decode("utf-8", "replace").lower()
+    return any(needle.decode() in text for needle in needles)

@@ -1,0 +1,339 @@
+"""The default engine: each session one JSON file in a directory, shared by any number of processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from ..codec import document, lines, values
+from ..codec.lines import LineFile, Splice
+from ..disk import archive_log, atomic, files, lock
+from ..errors import InvalidSessionIdError, RevisionConflictError
+from ..model.exchanges import newest_window
+from ..model.message import Record, llm_message
+from ..model.session import SessionData, SessionInfo, iso_utc
+from ..model.session_id import SessionKey, file_stem
+from ..retention import Policy
+from . import json_check, json_directory, json_repair, json_window
+from .cache import Entry, SessionCache, plain_of
+from .contract import Change
+
+T = TypeVar("T")
+
+
+class JsonFilesEngine:
+    """
+    Sessions as files `<id>.json` in one directory.
+
+    Args:
+        directory: made if it is missing, for the owner alone.
+        lock_timeout_s: 0 or more seconds a write waits for its turn.
+        durability: `full`, `ordered` or `process`; see `disk.atomic.replace_bytes`.
+    Raises:
+        StoreWriteError: The directory cannot be made.
+    Promise: readers take no lock; writers of one session take turns; a file of another layout is read whole and
+    comes back in ours with the next write.
+    """
+
+    def __init__(self, directory: str, *, lock_timeout_s: float = 5.0, durability: str = "full") -> None:
+        self.directory = os.path.abspath(directory)
+        files.make_directory(self.directory)
+        self._lock_timeout_s = lock_timeout_s
+        self._durability = durability
+        self._cache = SessionCache()
+
+    # ---- reading: no lock -------------------------------------------------------------------------------------
+
+    def history(self, key: SessionKey, newest: int | None) -> list[Record]:
+        """Return the newest messages as a model API takes them; see `Engine.history`."""
+        path = self._path(key)
+        entry = self._current(path, key)
+        if entry is None:
+            return []
+        with self._cache.mutex:
+            plain = entry.plain_window(newest)
+        if plain is not None:
+            return [{"role": role, "content": content} for role, content in plain]
+        records, revision = self._decoded(path, key, entry, lambda file: (file.records(), file.revision))
+        with self._cache.mutex:
+            if entry.file.revision == revision:
+                entry.plain = plain_of(records)
+        leading, start = newest_window(records, newest) if newest else (0, 0)
+        return [llm_message(record) for record in records[:leading] + records[start:]]
+
+    def read(self, key: SessionKey, newest: int | None) -> SessionData | None:
+        """Return a session with its newest messages; see `Engine.read`."""
+        path = self._path(key)
+        entry = self._current(path, key)
+        if entry is None:
+            return None
+        session = self._decoded(path, key, entry, document.session_of)
+        return session.newest(newest) if newest else session
+
+    def whole(self, key: SessionKey) -> tuple[SessionData, list[Record]] | None:
+        """
+        Return a session with all its messages, and the archive; see `Engine.whole`.
+
+        PraisonAI's archive inside the file comes first. One snapshot: the file says how much of the archive is its
+        own, and that part is only ever added to.
+        """
+        path = self._path(key)
+        entry = self._current(path, key)
+        if entry is None:
+            return None
+        session, inside, committed_bytes = self._decoded(path, key, entry, document.whole_of)
+        raw = archive_log.read(self._archive_path(key), committed_bytes)
+        return session, [*inside, *(values.loads_any(line)[0] for line in raw.splitlines() if line)]
+
+    def exists(self, key: SessionKey) -> bool:
+        """Tell whether the session has a file of its own."""
+        return self._current(self._path(key), key) is not None
+
+    # ---- writing: one turn each -------------------------------------------------------------------------------
+
+    def append(self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy) -> int:
+        """Store messages behind those that are there; the hot path. See `Engine.append`."""
+        path = self._path(key)                                                      # model/session_id
+        added = document.encode_all(messages)                                       # codec
+        with lock.exclusive(path, timeout_s=self._lock_timeout_s):                  # disk
+            entry = self._load(path, key, now_s)                                    # codec
+            added, fresh = self._not_stored(key, entry.file, added, messages)
+            if not added and entry.file.revision:
+                return entry.file.revision
+            entry, splice = self._cut(path, key, entry, added, policy, now_s)       # retention
+            self._write(path, key, entry, splice, policy, fresh)                    # disk
+            return splice.file.revision
+
+    def update(
+        self, key: SessionKey, change: Change, *, now_s: float, policy: Policy, expected_revision: int | None = None
+    ) -> SessionData:
+        """Read, change and write a session in one turn; see `Engine.update`."""
+        path = self._path(key)                                                      # model/session_id
+        with lock.exclusive(path, timeout_s=self._lock_timeout_s):                  # disk
+            file, session = self._session(path, key, now_s)                         # codec
+            if expected_revision is not None and session.revision != expected_revision:
+                raise _conflict(key, expected_revision, session.revision)
+            before, updated_at = list(session.messages), session.updated_at
+            if change(session) is False:                                            # store
+                return session
+            if session.updated_at == updated_at:
+                session.updated_at = iso_utc(now_s)
+            changed = document.changed_file(session, file, before)                  # codec
+            splice = json_window.splice_of(changed, [], policy, changed.updated_at) # retention
+            self._write(path, key, Entry(changed), splice, policy, [])              # disk
+            session.revision = splice.file.revision
+            return session
+
+    def clear(self, key: SessionKey, *, now_s: float) -> bool:
+        """Forget every message of a session; see `Engine.clear`. The archive goes after the session let go of it."""
+        path = self._path(key)
+        if files.signature_of(path) is None:
+            return False
+        with lock.exclusive(path, timeout_s=self._lock_timeout_s):
+            file, session = self._session(path, key, now_s)
+            if not session.revision:
+                return False
+            session.messages, session.last_compaction, session.updated_at = [], None, iso_utc(now_s)
+            session.extra.pop("archived_messages", None)
+            emptied = document.changed_file(session, file, [], archived_bytes=0)
+            self._write(path, key, Entry(emptied), Splice(emptied, 0, 0, [], emptied.updated_at), None, [])
+            atomic.remove(self._archive_path(key))
+            return True
+
+    def delete(self, key: SessionKey) -> bool:
+        """
+        Remove a session's file, durably, then its archive; see `Engine.delete`.
+
+        Raises:
+            CorruptSessionError: The file is damaged; it was not removed.
+        """
+        path = self._path(key)
+        if files.signature_of(path) is None:
+            return False
+        with lock.exclusive(path, timeout_s=self._lock_timeout_s):
+            if self._current(path, key, locked=True) is None:
+                return False
+            self._cache.drop(path)
+            atomic.remove(path)
+            if self._durability != "process":
+                atomic.flush_names(path)
+            atomic.remove(self._archive_path(key))
+            return True
+
+    # ---- the directory ----------------------------------------------------------------------------------------
+
+    def find(self, *, limit: int | None = None, agent_name: str | None = None) -> Iterator[SessionInfo]:
+        """Yield sessions, the most recently written first; see `Engine.find`."""
+        return json_directory.find(self.directory, limit=limit, agent_name=agent_name)
+
+    def search(self, terms: Sequence[str]) -> Iterator[tuple[SessionData, list[Record]]]:
+        """Yield sessions that may hold one of the terms; see `Engine.search`."""
+        for session_id in json_directory.ids_with(self.directory, terms):
+            found = self.whole(SessionKey(session_id))
+            if found is not None:
+                yield found
+
+    def count(self) -> int:
+        """Return how many session files there are."""
+        return sum(1 for _ in json_directory.session_files(self.directory))
+
+    def check(self, repair: bool) -> json_check.CheckReport:
+        """Tell what is wrong in the directory; see `json_check.check`."""
+        report = json_check.check(self.directory, self._lock_timeout_s, repair)
+        self._cache.clear()
+        return report
+
+    def vacuum(self) -> json_check.VacuumReport:
+        """Remove what nobody needs; see `json_check.vacuum`."""
+        return json_check.vacuum(self.directory)
+
+    def invalidate(self, key: SessionKey | None = None) -> None:
+        """Forget what is cached of one session, or of all."""
+        if key is None:
+            self._cache.clear()
+        else:
+            self._cache.drop(self._path(key))
+
+    def close(self) -> None:
+        """Give back the cache's descriptors; the engine may be used again."""
+        self._cache.clear()
+
+    # ---- the steps --------------------------------------------------------------------------------------------
+
+    def _path(self, key: SessionKey) -> str:
+        return f"{self._base(key)}/{file_stem(key.session_id)}.json"
+
+    def _archive_path(self, key: SessionKey) -> str:
+        return f"{self._base(key)}/{archive_log.DIRECTORY}/{file_stem(key.session_id)}.jsonl"
+
+    def _base(self, key: SessionKey) -> str:
+        return f"{self.directory}/@{file_stem(key.namespace)}" if key.namespace else self.directory
+
+    def _current(self, path: str, key: SessionKey, *, locked: bool = False) -> Entry | None:
+        """Return the session as its file stands now: from the cache where the file is proven unchanged (D10)."""
+        signature = files.signature_of(path)
+        if signature is None:
+            self._cache.drop(path)
+            return None
+        return self._cache.get(path, signature) or self._read(path, key, locked=locked)
+
+    def _read(self, path: str, key: SessionKey, *, locked: bool) -> Entry | None:
+        opened = files.open_to_read(path)
+        if opened is None:
+            return None
+        held, state = opened
+        raw = files.read_all(held, path, state.st_size)
+        file = lines.parse(raw) or json_repair.other_layout(raw, key, self._cache.last_revision(path))
+        if file is None:
+            held.close()
+            return self._repaired(path, key, locked=locked)
+        self._refuse_other_id(path, key, file)
+        if not files.CAN_HOLD:
+            return Entry(file)
+        entry = Entry(file, held, files.signature(state))
+        self._cache.put(path, entry)
+        return entry
+
+    def _load(self, path: str, key: SessionKey, now_s: float) -> Entry:
+        """Return the session to write to, under its lock: as it stands, or new with revision 0."""
+        entry = self._current(path, key, locked=True)
+        if entry is None:
+            now = iso_utc(now_s)
+            entry = Entry(lines.build({"session_id": key.session_id, "created_at": now, "updated_at": now}, []))
+        return entry
+
+    def _session(self, path: str, key: SessionKey, now_s: float) -> tuple[LineFile, SessionData]:
+        """Return the session to change, under its lock, with the lines it was decoded from."""
+        entry = self._load(path, key, now_s)
+        return self._decoded(path, key, entry, lambda file: (file, document.session_of(file)), locked=True)
+
+    def _cut(
+        self, path: str, key: SessionKey, entry: Entry, added: list[bytes], policy: Policy, now_s: float
+    ) -> tuple[Entry, Splice]:
+        """Decide which messages leave; a damaged one among them is repaired first."""
+        now = iso_utc(now_s).encode()
+        try:
+            return entry, json_window.splice_of(entry.file, added, policy, now)
+        except ValueError:
+            entry = self._repaired(path, key, locked=True)
+            return entry, json_window.splice_of(entry.file, added, policy, now)
+
+    def _decoded(
+        self, path: str, key: SessionKey, entry: Entry, decode: Callable[[LineFile], T], *, locked: bool = False
+    ) -> T:
+        """Decode a session; a damaged line in it is repaired first. The mutex is never held while decoding."""
+        with self._cache.mutex:
+            file = entry.file if locked else entry.file.copy()
+        try:
+            return decode(file)
+        except ValueError:
+            return decode(self._repaired(path, key, locked=locked).file)
+
+    def _repaired(self, path: str, key: SessionKey, *, locked: bool) -> Entry:
+        self._cache.drop(path)
+        return json_repair.repaired(path, key, None if locked else self._lock_timeout_s)
+
+    def _refuse_other_id(self, path: str, key: SessionKey, file: LineFile) -> None:
+        if file.id_json != values.dumps(key.session_id):
+            other = file.header().get("session_id")
+            raise InvalidSessionIdError(
+                f"{path} holds the session {other!r}, so {key.session_id!r} cannot be stored there: pick another id, "
+                f"or adopt the file with `praison-store import`.", session_id=key.session_id,
+            )
+
+    def _not_stored(
+        self, key: SessionKey, file: LineFile, added: list[bytes], messages: Sequence[Record]
+    ) -> tuple[list[bytes], Sequence[Record]]:
+        """Leave out the messages whose id is stored already, in the window or the archive."""
+        if not any("message_id" in message for message in messages):
+            return added, messages
+        archive: bytes | None = None
+        seen: set[str] = set()
+        kept = []
+        for line, message in zip(added, messages, strict=True):
+            message_id = message.get("message_id")
+            if message_id is not None:
+                if message_id in seen or file.holds_message_id(message_id):
+                    continue
+                seen.add(message_id)
+                if archive is None:
+                    archive = archive_log.read(self._archive_path(key), file.archived_bytes)
+                needle = lines.id_needle(message_id)
+                if any(lines.line_holds_id(held, message_id) for held in lines.lines_with(archive, needle)):
+                    continue
+            kept.append((line, message))
+        return [line for line, _ in kept], [message for _, message in kept]
+
+    def _write(
+        self, path: str, key: SessionKey, entry: Entry, splice: Splice, policy: Policy | None, fresh: Sequence[Record]
+    ) -> None:
+        """Store a splice: what leaves goes into the archive first, then the new file takes the old one's place."""
+        removed = splice.removed() if policy is not None and policy.archives else b""
+        try:
+            if removed:
+                splice.archived_bytes = archive_log.append(
+                    self._archive_path(key), removed, committed_bytes=splice.archived_bytes, durability=self._durability
+                )
+            chunks = splice.chunks()
+            held = atomic.replace_bytes(path, chunks, durability=self._durability)
+            del chunks
+            with self._cache.mutex:
+                if entry.file is splice.file:
+                    entry.follow(splice.leading, splice.start, plain_of(fresh))
+                splice.commit()
+                entry.file = splice.file
+                if files.CAN_HOLD:
+                    entry.held, entry.signature = held, files.signature_held(held)
+                    self._cache.put(path, entry)
+        except BaseException:
+            # Whether the file is the old one or the new one, only the disk can tell now (D10).
+            self._cache.drop(path)
+            raise
+
+
+def _conflict(key: SessionKey, expected_revision: int, revision: int) -> RevisionConflictError:
+    return RevisionConflictError(
+        f"The session {key.session_id!r} is at revision {revision}, not {expected_revision}: read it again, then "
+        f"change it.", session_id=key.session_id, expected_revision=expected_revision, revision=revision,
+    )

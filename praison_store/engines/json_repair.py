@@ -1,0 +1,106 @@
+"""Serve what is whole of a damaged session file: its copy kept, its messages saved, the caller told (D5)."""
+
+from __future__ import annotations
+
+import logging
+
+from ..codec import document, salvage
+from ..codec.lines import LineFile
+from ..disk import atomic, files, lock, quarantine, seam
+from ..errors import CorruptSessionError, LockTimeoutError, StoreWriteError
+from ..model.session import iso_utc
+from ..model.session_id import SessionKey
+from .cache import Entry
+
+logger = logging.getLogger("praison_store")
+
+
+def other_layout(raw: bytes, key: SessionKey, last_revision: int) -> LineFile | None:
+    """
+    Return a file of another layout (PraisonAI's, one edited by hand) in ours; None where it is damaged.
+
+    Args:
+        last_revision: the newest revision seen of this session; ours are dropped by other stores, and the next one
+            must be higher all the same.
+    """
+    try:
+        whole = document.decode(raw)
+    except ValueError:
+        return None
+    file = document.as_lines(whole, key.session_id, iso_utc(seam.time()))
+    if "revision" not in whole.header and last_revision:
+        file.revision = max(file.revision, last_revision + 1)
+    stored_id = whole.header.get("session_id")
+    if stored_id and stored_id != key.session_id:
+        file = document.as_lines(whole, str(stored_id), file.updated_at.decode())  # refused by its reader (D4)
+    return file
+
+
+def repaired(path: str, key: SessionKey, lock_timeout_s: float | None) -> Entry:
+    """
+    Repair a session's file, or where it cannot be written, serve what can be saved of it.
+
+    Args:
+        lock_timeout_s: seconds to wait for the session's lock; None where the caller has it.
+    Raises:
+        CorruptSessionError: No whole message is left. The file stands as it stood.
+    """
+    if lock_timeout_s is None:
+        return _repair(path, key, store=True)[0]
+    try:
+        with lock.exclusive(path, timeout_s=lock_timeout_s):
+            return _repair(path, key, store=True)[0]
+    except (StoreWriteError, LockTimeoutError) as error:
+        # A reader on a read-only mount, or beside a stopped writer, still gets its messages (D1).
+        logger.warning("%s is damaged and could not be repaired now: %s", path, error)
+        return _repair(path, key, store=False)[0]
+
+
+def repair_stored(path: str, key: SessionKey) -> tuple[int, int | None, str]:
+    """
+    Repair a session's file; the caller has its lock.
+
+    Returns:
+        How many messages were saved, how many are known lost (None: not known), and the damaged file's new name.
+    Raises:
+        CorruptSessionError: No whole message is left. The file stands as it stood.
+    """
+    entry, lost = _repair(path, key, store=True)
+    kept_as = entry.file.header()["metadata"].get("recovered_from", "")
+    return entry.file.count, lost, kept_as
+
+
+def _repair(path: str, key: SessionKey, *, store: bool) -> tuple[Entry, int | None]:
+    raw = files.bytes_of(path)
+    try:
+        document.decode(raw)
+    except ValueError as error:
+        damage = str(error)
+    else:
+        whole = other_layout(raw, key, 0)
+        assert whole is not None  # decode() just read it
+        return Entry(whole), 0
+    header, records, lost = salvage.salvage(raw)
+    if not records:
+        raise CorruptSessionError(
+            f"{path} is damaged and no whole message can be saved: {damage}. The file was left as it is: restore it "
+            f"from a backup, or move it away to start anew.", path=path,
+        )
+    stored_id = header.get("session_id")
+    if stored_id and stored_id != key.session_id:
+        raise CorruptSessionError(
+            f"{path} is damaged and holds the session {stored_id!r}, not {key.session_id!r}. The file was left as it "
+            f"is: move it away.", path=path,
+        )
+    kept_as = quarantine.keep_copy(path, raw) if store else path
+    metadata = header.get("metadata")
+    header["metadata"] = {**(metadata if isinstance(metadata, dict) else {}), "recovered_from": kept_as}
+    file = document.as_lines(document.Document(header, records, True), key.session_id, iso_utc(seam.time()))
+    if store:
+        file.revision += 1
+        atomic.replace_bytes(path, [file.bytes_whole()], durability="full").close()
+        logger.warning(
+            "%s was damaged (%s): %d messages saved, %s lost, the damaged file kept as %s",
+            path, damage, len(records), "an unknown number" if lost is None else lost, kept_as,
+        )
+    return Entry(file), lost

@@ -1,0 +1,168 @@
+"""One message of a session: its shape for people (`SessionMessage`) and for the file (a record, a plain dict)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import InvalidMessageError
+from .values import storable
+
+Record = dict[str, Any]
+Content = str | list[Any] | None
+
+_FIELDS = ("role", "content", "timestamp", "metadata", "tool_calls", "tool_call_id", "message_id")
+
+
+@dataclass
+class SessionMessage:
+    """
+    One message: who said what and when.
+
+    Shape: `timestamp` is in seconds since 1970 UTC; `content` is text, a list of parts, or None; `tool_calls` is a
+    list of dicts; `extra` keeps every field this version does not know.
+    Source: field names follow the PraisonAI session format. A message built by hand is stamped when it is built.
+    """
+
+    role: str
+    content: Content
+    timestamp: float = field(default_factory=time.time)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    tool_calls: list[Any] | None = None
+    tool_call_id: str | None = None
+    message_id: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> Record:
+        """Return the record as it stands in a file; absent tool fields and ids are left out."""
+        data: Record = {
+            "role": self.role,
+            "content": self.content,
+            "timestamp": self.timestamp,
+            "metadata": self.metadata,
+        }
+        for name in ("tool_calls", "tool_call_id", "message_id"):
+            value = getattr(self, name)
+            if value is not None:
+                data[name] = value
+        data.update(self.extra)
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> SessionMessage:
+        """Return the message of a record; a field that is missing gets its empty value, time 0.0 for unknown."""
+        return cls(
+            role=data.get("role", "user"),
+            content=data.get("content", ""),
+            timestamp=data.get("timestamp", 0.0),
+            metadata=data.get("metadata") or {},
+            tool_calls=data.get("tool_calls"),
+            tool_call_id=data.get("tool_call_id"),
+            message_id=data.get("message_id"),
+            extra={name: value for name, value in data.items() if name not in _FIELDS},
+        )
+
+    def to_llm_message(self) -> Record:
+        """Return what a model API takes: role, content, and tool fields where present."""
+        return llm_message(self.to_dict())
+
+
+def llm_message(record: Mapping[str, Any]) -> Record:
+    """Return role and content of a record, and its tool fields where present."""
+    message: Record = {"role": record.get("role", "user"), "content": record.get("content", "")}
+    if record.get("tool_calls"):
+        message["tool_calls"] = record["tool_calls"]
+    if record.get("tool_call_id") is not None:
+        message["tool_call_id"] = record["tool_call_id"]
+    return message
+
+
+def new_record(
+    role: str,
+    content: Content,
+    now_s: float,
+    metadata: dict[str, Any] | None = None,
+    tool_calls: list[Any] | None = None,
+    tool_call_id: str | None = None,
+    message_id: str | None = None,
+) -> Record:
+    """
+    Return the record of a new message, checked so that it reads back equal (D6).
+
+    Raises:
+        InvalidMessageError: A field has the wrong type or holds what JSON cannot. Nothing was written.
+    """
+    if type(role) is not str or not role:
+        role = _text(role, "role")
+    if type(content) is not str and content is not None:
+        content = _content(content)
+    record: Record = {"role": role, "content": content, "timestamp": now_s, "metadata": {}}
+    if metadata:
+        if not isinstance(metadata, dict):
+            raise _wrong("metadata", metadata, "a dict")
+        record["metadata"] = storable(metadata, "metadata")
+    if tool_calls:
+        if not isinstance(tool_calls, list):
+            raise _wrong("tool_calls", tool_calls, "a list of dicts")
+        record["tool_calls"] = storable(tool_calls, "tool_calls")
+    if tool_call_id is not None:
+        record["tool_call_id"] = _text(tool_call_id, "tool_call_id")
+    if message_id is not None:
+        record["message_id"] = _text(message_id, "message_id")
+    return record
+
+
+def records_of(messages: Sequence[SessionMessage | Mapping[str, Any]], now_s: float) -> list[Record]:
+    """
+    Return the checked records of messages given as dicts or SessionMessage; `now_s` stamps those without a time.
+
+    Raises:
+        InvalidMessageError: One of them is not a message. Says which; nothing was written.
+    """
+    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
+        raise _wrong("messages", messages, "a list of dicts or SessionMessage")
+    return [_record_of(message, index, now_s) for index, message in enumerate(messages)]
+
+
+def _record_of(message: SessionMessage | Mapping[str, Any], index: int, now_s: float) -> Record:
+    data = message.to_dict() if isinstance(message, SessionMessage) else message
+    if not isinstance(data, Mapping):
+        raise _wrong(f"messages[{index}]", message, "a dict or SessionMessage")
+    if "role" not in data:
+        where = f"messages[{index}]"
+        raise InvalidMessageError(f"{where} has no role: add one, such as 'user'.", where=where)
+    fields = {name: data[name] for name in _FIELDS if name in data and name not in ("role", "content", "timestamp")}
+    record = new_record(data["role"], data.get("content"), _timestamp(data.get("timestamp"), now_s), **fields)
+    for name, value in data.items():
+        if name not in _FIELDS:
+            record[_text(name, f"messages[{index}] key")] = storable(value, f"messages[{index}].{name}")
+    return record
+
+
+def _timestamp(value: Any, now_s: float) -> float:
+    if value is None:
+        return now_s
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _wrong("timestamp", value, "seconds since 1970 as a number")
+    number: float = storable(value, "timestamp")
+    return number
+
+
+def _content(value: Any) -> Content:
+    if not isinstance(value, (str, list)):
+        raise _wrong("content", value, "text, a list of parts, or None")
+    content: Content = storable(value, "content")
+    return content
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise _wrong(name, value, "text of at least one character")
+    text: str = storable(value, name)
+    return text
+
+
+def _wrong(name: str, value: Any, wanted: str) -> InvalidMessageError:
+    return InvalidMessageError(f"{name} is {wanted}, not {value!r:.60} ({type(value).__name__}).", where=name)

@@ -1,0 +1,245 @@
+"""A session as people use it: `SessionData`, its summary `SessionInfo`, and the checkpoint a compaction leaves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import Any
+
+from .exchanges import in_order, leading_system, newest_window
+from .message import Record, SessionMessage
+
+
+def iso_utc(now_s: float) -> str:
+    """Return a time in seconds since 1970 as ISO-8601 text in UTC, as the PraisonAI format writes it."""
+    return datetime.fromtimestamp(now_s, timezone.utc).isoformat()
+
+
+def _stamp() -> str:
+    return iso_utc(time.time())
+
+
+@dataclass
+class CompactionCheckpoint:
+    """
+    A summary that stands for the first `message_index` messages of the window.
+
+    Source: the fields of `last_compaction` in PraisonAI's files, so that both stores read each other's.
+    """
+
+    summary: str
+    message_index: int = 0
+    role: str = "system"
+    tokens_before: int = 0
+    tokens_after: int = 0
+    timestamp: float = 0.0
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> Record:
+        """Return the checkpoint as it stands in a file."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CompactionCheckpoint:
+        """Return the checkpoint of a file's record; missing fields get their default."""
+        known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
+        return cls(**{"summary": "", **known})
+
+    def after_cut(self, leading: int, start: int) -> CompactionCheckpoint:
+        """Return the checkpoint of a window that keeps `[:leading]` and `[start:]` of its messages."""
+        index = self.message_index
+        return replace(self, message_index=index - (start - leading) if index > start else min(index, leading))
+
+
+@dataclass
+class SessionData:
+    """
+    One session: its messages and what is known about it.
+
+    Shape: times are ISO-8601 text in UTC; `revision` grows by one with every write (0: never written); `context` is
+    the application's own state; `parent_id` is the session this one was forked from; `extra` keeps every field this
+    version does not know. `messages` is the window a read shows, oldest first.
+    Source: field names follow the PraisonAI session format.
+    """
+
+    session_id: str
+    messages: list[SessionMessage] = field(default_factory=list)
+    created_at: str = field(default_factory=_stamp)
+    updated_at: str = field(default_factory=_stamp)
+    agent_name: str | None = None
+    user_id: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    context: dict[str, Any] = field(default_factory=dict)
+    parent_id: str | None = None
+    revision: int = 0
+    last_compaction: CompactionCheckpoint | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def get_chat_history(self, max_messages: int | None = None) -> list[Record]:
+        """Return the newest `max_messages` as a model API takes them, oldest first; None or 0 returns all."""
+        session = self.newest(max_messages) if max_messages else self
+        return [message.to_llm_message() for message in session.messages]
+
+    def get_working_history(self, max_messages: int | None = None) -> list[Record]:
+        """Return the last checkpoint's summary and what came after it; without a checkpoint, the chat history."""
+        checkpoint = self.last_compaction
+        if checkpoint is None:
+            return self.get_chat_history(max_messages)
+        summary = {"role": checkpoint.role, "content": checkpoint.summary}
+        if max_messages == 1:
+            return [summary]
+        after = SessionData(self.session_id, self.messages[checkpoint.message_index :])
+        return [summary, *after.get_chat_history(max_messages - 1 if max_messages else None)]
+
+    def newest(self, max_messages: int) -> SessionData:
+        """Return the session with its newest messages only; no tool exchange is cut (D9)."""
+        leading, start = self._cut(max_messages)
+        if start == leading:
+            return self
+        checkpoint = self.last_compaction.after_cut(leading, start) if self.last_compaction else None
+        return replace(self, messages=self.messages[:leading] + self.messages[start:], last_compaction=checkpoint)
+
+    def past(self, max_messages: int | None) -> list[SessionMessage]:
+        """Return the messages `newest` leaves out, oldest first."""
+        leading, start = self._cut(max_messages) if max_messages else (0, 0)
+        return self.messages[leading:start]
+
+    def _cut(self, max_messages: int) -> tuple[int, int]:
+        return newest_window([message.to_dict() for message in self.messages], max_messages)
+
+    def transcript(self, archived: Sequence[Record]) -> list[Record]:
+        """Return every message as a record, in the order they were said; archived ones are marked `archived`."""
+        records = [message.to_dict() for message in self.messages]
+        marked = [{**record, "archived": True} for record in archived]
+        return in_order(records, marked, leading_system(records) if archived else 0)
+
+    def header(self) -> Record:
+        """Return every field but the messages, as it stands in a file."""
+        data: Record = {
+            "session_id": self.session_id,
+            "agent_name": self.agent_name,
+            "user_id": self.user_id,
+            "created_at": self.created_at,
+            "updated_at": self.updated_at,
+            "revision": self.revision,
+        }
+        if self.parent_id is not None:
+            data["parent_id"] = self.parent_id
+        if self.context:
+            data["context"] = self.context
+        if self.last_compaction is not None:
+            data["last_compaction"] = self.last_compaction.to_dict()
+        data.update(self.extra)
+        data["metadata"] = self.metadata
+        return data
+
+    def to_dict(self) -> Record:
+        """Return the whole session as plain dicts; `from_dict` gives it back."""
+        return {**self.header(), "messages": [message.to_dict() for message in self.messages]}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> SessionData:
+        """
+        Return the session of a record; unknown fields go to `extra`, missing times are empty text.
+
+        Source: PraisonAI files without `revision` count as written once a message, so that it never goes down.
+        """
+        messages = [SessionMessage.from_dict(message) for message in data.get("messages") or []]
+        compaction = data.get("last_compaction")
+        return cls(
+            session_id=data.get("session_id") or "",
+            messages=messages,
+            created_at=data.get("created_at") or "",
+            updated_at=data.get("updated_at") or "",
+            agent_name=data.get("agent_name"),
+            user_id=data.get("user_id"),
+            metadata=data.get("metadata") or {},
+            context=data.get("context") or {},
+            parent_id=data.get("parent_id"),
+            revision=data.get("revision") or len(messages),
+            last_compaction=CompactionCheckpoint.from_dict(compaction) if isinstance(compaction, Mapping) else None,
+            extra={name: value for name, value in data.items() if name not in _KNOWN},
+        )
+
+
+_KNOWN = frozenset(SessionData.__dataclass_fields__) - {"extra"} | {"message_count"}
+
+
+@dataclass
+class SessionInfo:
+    """A session without its messages: `message_count` of the window, `size_bytes` of its file; the rest as there."""
+
+    session_id: str
+    message_count: int
+    size_bytes: int
+    created_at: str = ""
+    updated_at: str = ""
+    agent_name: str | None = None
+    user_id: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    parent_id: str | None = None
+    revision: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_header(cls, header: Mapping[str, Any], message_count: int, size_bytes: int) -> SessionInfo:
+        """Return the summary of a file's header; `message_count` is counted by the caller."""
+        session = SessionData.from_dict({**header, "messages": []})
+        return cls(
+            session.session_id,
+            message_count,
+            size_bytes,
+            session.created_at,
+            session.updated_at,
+            session.agent_name,
+            session.user_id,
+            session.metadata,
+            session.parent_id,
+            session.revision or message_count,
+            session.extra,
+        )
+
+    def to_dict(self) -> Record:
+        """
+        Return one row of `list_sessions`.
+
+        Source: the keys PraisonAI's rows have (`id`, `title`, `model`, `parent_session_id`, ...), and ours.
+        """
+        row: Record = {"id": self.session_id, **vars(self)}
+        del row["extra"]
+        for name in ("title", "agent_id", "source", "agent_key", "parent_session_id", "model", "total_tokens", "cost"):
+            row[name] = self.extra.get(name) or self.metadata.get(name)
+        row["parent_id"] = self.parent_id or self.metadata.get("parent_id")
+        return row
+
+
+@dataclass
+class SessionSummary:
+    """One row of `recent`: when is ISO-8601 text."""
+
+    session_id: str
+    title: str
+    when: str
+    message_count: int = 0
+
+
+@dataclass
+class SessionHit:
+    """
+    One session found by `search`.
+
+    Shape: `messages` are rows `{index, role, content, timestamp, archived}` around the best match, whose place is
+    `anchor_index`; indexes count archived messages first and are what `window` takes. `bookends` holds the first
+    and last two turns under `opening` and `closing`.
+    """
+
+    session_id: str
+    title: str
+    when: str
+    snippet: str
+    score: float
+    anchor_index: int
+    messages: list[Record] = field(default_factory=list)
+    bookends: dict[str, list[Record]] = field(default_factory=dict)

@@ -1,0 +1,81 @@
+"""Decide whether a value can be stored so that it reads back equal (D6). Pure; no I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import InvalidMessageError
+
+# orjson writes 254 levels; what wraps a value in a file (document, list, message, field) needs a few of them.
+NESTING_LEVELS = 200
+_SMALLEST, _LARGEST = -(2**63), 2**64 - 1
+_INFINITY = float("inf")
+# str() of a str Enum is its name, not its text; `str.__str__` is the text.
+_PLAIN: tuple[tuple[type, Any], ...] = ((str, str.__str__), (int, int), (float, float), (dict, dict), (list, list))
+
+
+def storable(value: Any, where: str, level: int = 0) -> Any:
+    """
+    Return `value` if JSON holds it exactly, or the plain value equal to it.
+
+    Args:
+        value: text, int of 64 bits, finite float, bool, None, list, or dict with text keys; nested up to 200 levels.
+        where: the path of the value inside the message, for the error.
+    Returns:
+        The value itself, or an equal one of plain types where it holds a subclass (a str Enum, an OrderedDict).
+    Raises:
+        InvalidMessageError: Anything else, because it would not read back equal. Says where it is.
+    Cost: one walk of containers; text is checked for lone surrogates by the encoder.
+    """
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return value
+    if kind is int:
+        if _SMALLEST <= value <= _LARGEST:
+            return value
+        raise _refused(where, "an integer past 64 bits", "store it as text")
+    if kind is float:
+        if -_INFINITY < value < _INFINITY:
+            return value
+        raise _refused(where, f"{value!r}, which JSON does not have", "store None or text")
+    if level > NESTING_LEVELS:
+        raise _refused(where[:60] + "...", f"more than {NESTING_LEVELS} levels deep, or holds itself", "flatten it")
+    if kind is dict:
+        return _storable_dict(value, where, level)
+    if kind is list:
+        return _storable_list(value, where, level)
+    return _plain(value, where, level)
+
+
+def _storable_dict(value: dict[Any, Any], where: str, level: int) -> dict[str, Any]:
+    changed: dict[str, Any] | None = None
+    for key, item in value.items():
+        if type(key) is not str:
+            raise _refused(where, f"the key {key!r:.60}, which is {type(key).__name__}", "use text keys")
+        kind = type(item)
+        if kind is str or item is None or kind is bool:
+            continue
+        stored = storable(item, f"{where}.{key}", level + 1)
+        if stored is not item:
+            changed = dict(value) if changed is None else changed
+            changed[key] = stored
+    return value if changed is None else changed
+
+
+def _storable_list(value: list[Any], where: str, level: int) -> list[Any]:
+    stored = [storable(item, f"{where}[{index}]", level + 1) for index, item in enumerate(value)]
+    return value if all(new is old for new, old in zip(stored, value, strict=True)) else stored
+
+
+def _plain(value: Any, where: str, level: int) -> Any:
+    """Accept a subclass of a JSON type where the plain value equals it; a tuple or a date does not."""
+    for base, as_plain in _PLAIN:
+        if isinstance(value, base):
+            plain = as_plain(value)
+            if plain == value:
+                return storable(plain, where, level)
+    raise _refused(where, f"{type(value).__name__}, which JSON does not have", "convert it to plain data")
+
+
+def _refused(where: str, found: str, advice: str) -> InvalidMessageError:
+    return InvalidMessageError(f"{where} is or holds {found} and would not read back equal: {advice}.", where=where)

@@ -1,0 +1,60 @@
+"""The three retention policies, as data: how long a window may get, and whether what leaves it is archived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import InvalidArgumentError
+from ..model.exchanges import Messages, newest_window, newest_window_of_head
+
+POLICIES = ("archive", "truncate", "keep_all")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """
+    How many messages a session keeps.
+
+    Shape: `window_messages` is what a read shows, None for all; `slack_messages` more may stand in the file before
+    they leave together; `archives` tells whether they go to the archive or are gone.
+    """
+
+    window_messages: int | None
+    slack_messages: int
+    archives: bool
+
+    def overflows(self, count: int) -> bool:
+        """Tell whether a window of `count` messages must be cut before it is written."""
+        return self.window_messages is not None and count > self.window_messages + self.slack_messages
+
+    def leaving(self, count: int) -> int:
+        """Return how many of `count` messages leave at least, were there no exchange to keep whole."""
+        return count - (self.window_messages or count)
+
+    def cut(self, messages: Messages) -> tuple[int, int]:
+        """Choose what stays of all messages: `messages[:leading] + messages[start:]`."""
+        return (0, 0) if self.window_messages is None else newest_window(messages, self.window_messages)
+
+    def cut_by_head(self, head: Messages, count: int) -> tuple[int, int] | None:
+        """Choose as `cut` does, from the first messages alone; None where only all of them can tell."""
+        return None if self.window_messages is None else newest_window_of_head(head, count, self.window_messages)
+
+
+def policy_named(name: str, max_messages: int) -> Policy:
+    """
+    Return the policy of a name.
+
+    Args:
+        name: `archive` moves the oldest to the archive, a quarter window at once, so that the extra flush is rare;
+            `truncate` lets them go, one by one; `keep_all` keeps every message in the window.
+        max_messages: 1 or more; what a read shows (not used by `keep_all`).
+    Raises:
+        InvalidArgumentError: An unknown name.
+    """
+    if name == "archive":
+        return Policy(max_messages, max_messages // 4, archives=True)
+    if name == "truncate":
+        return Policy(max_messages, 0, archives=False)
+    if name == "keep_all":
+        return Policy(None, 0, archives=False)
+    raise InvalidArgumentError(f"retention is one of {', '.join(POLICIES)}, not {name!r}: pass one of them.")

@@ -1,0 +1,422 @@
+"""
+Station 1, the door: `DefaultSessionStore`, and the store everybody gets who asks for none.
+
+The only station that reads the wall clock; every other one is handed the time. A method checks its arguments, then
+leaves the work to the engine; what it returns has happened, and what could not happen was raised.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from .disk import DURABILITIES
+from .engines import Engine
+from .engines.json_check import CheckReport, VacuumReport
+from .engines.json_files import JsonFilesEngine
+from .errors import InvalidArgumentError, SessionNotFoundError, UnsupportedOperationError
+from .model import arguments, portable, recall
+from .model.message import Content, Record, SessionMessage, new_record, records_of
+from .model.session import CompactionCheckpoint, SessionData, SessionHit, SessionSummary
+from .model.session_id import SessionKey
+from .model.values import storable
+from .retention import POLICIES, policy_named
+
+
+class DefaultSessionStore:
+    """
+    Conversation history that needs no configuration, in files that any number of processes may share.
+
+    Args:
+        session_dir: a directory, made if missing; default `PRAISON_SESSION_DIR`, then `~/.praison/sessions`.
+        max_messages: 1 or more; how many messages of a session a read shows.
+        lock_timeout: 0 or more seconds a write waits for its turn.
+        retention: `archive` (what leaves the window is kept aside), `truncate` (it is gone) or `keep_all`.
+        durability: what an acknowledged message survives: `full` a loss of power; `ordered` the same, except that
+            the newest messages may be missing; `process` the death of the process.
+        db: an engine, or an object with PraisonAI's DbAdapter hooks; when given, no JSON file is touched.
+    Raises:
+        InvalidArgumentError: An argument cannot be meant.
+        StoreWriteError: The directory cannot be made.
+    Source: the names and the `-> bool` of the methods follow the PraisonAI session README: True when the change is
+    durable, False when there was nothing to do; a failure raises.
+
+    >>> import tempfile
+    >>> store = DefaultSessionStore(session_dir=tempfile.mkdtemp())
+    >>> store.add_user_message("session-123", "Hello")
+    True
+    >>> store.get_chat_history("session-123")
+    [{'role': 'user', 'content': 'Hello'}]
+    """
+
+    def __init__(
+        self,
+        session_dir: str | os.PathLike[str] | None = None,
+        max_messages: int = 100,
+        lock_timeout: float = 5.0,
+        *,
+        retention: str = "archive",
+        durability: str = "full",
+        db: object | None = None,
+    ) -> None:
+        self.max_messages = arguments.at_least(max_messages, "max_messages", 1) or 1
+        self.lock_timeout = arguments.seconds(lock_timeout, "lock_timeout")
+        self.retention = arguments.one_of(retention, "retention", POLICIES)
+        self.durability = arguments.one_of(durability, "durability", DURABILITIES)
+        self._policy = policy_named(retention, self.max_messages)
+        self.session_dir: str | None = None if db is not None else _directory(session_dir)
+        self._engine = _engine(db, self.session_dir, self.lock_timeout, durability)
+
+    # ---- adding -----------------------------------------------------------------------------------------------
+
+    def add_message(
+        self, session_id: str, role: str, content: Content, metadata: dict[str, Any] | None = None,
+        tool_calls: list[Any] | None = None, tool_call_id: str | None = None, *, message_id: str | None = None,
+    ) -> bool:
+        """
+        Store one message behind the others; True when it is durable.
+
+        Args:
+            content: text, a list of parts, or None.
+            message_id: a repeat of an id that is stored already is acknowledged, not stored twice.
+        Raises:
+            InvalidSessionIdError, InvalidMessageError, LockTimeoutError, CorruptSessionError, StoreWriteError:
+                nothing was stored. OutcomeUnknownError: stored, durability not proven; retry with a `message_id`.
+        Cost: rewrites the window's bytes, decodes none of them (benchmarks/append.py).
+        """
+        now_s = time.time()
+        record = new_record(role, content, now_s, metadata, tool_calls, tool_call_id, message_id)
+        self._engine.append(SessionKey(session_id), (record,), now_s=now_s, policy=self._policy)
+        return True
+
+    def add_user_message(
+        self, session_id: str, content: Content, metadata: dict[str, Any] | None = None, *,
+        message_id: str | None = None,
+    ) -> bool:
+        """Store what the user said; see `add_message`."""
+        return self.add_message(session_id, "user", content, metadata, message_id=message_id)
+
+    def add_assistant_message(
+        self, session_id: str, content: Content, metadata: dict[str, Any] | None = None,
+        tool_calls: list[Any] | None = None, *, message_id: str | None = None,
+    ) -> bool:
+        """Store what the assistant said or called; see `add_message`."""
+        return self.add_message(session_id, "assistant", content, metadata, tool_calls, message_id=message_id)
+
+    def add_messages(self, session_id: str, messages: Sequence[SessionMessage | Mapping[str, Any]]) -> bool:
+        """
+        Store a whole turn in one write, all of it or nothing; False for an empty list.
+
+        Args:
+            messages: dicts as `get_chat_history` returns them, or SessionMessage; each may have a `message_id`.
+        """
+        now_s = time.time()
+        records = records_of(messages, now_s)
+        if records:
+            self._engine.append(SessionKey(session_id), records, now_s=now_s, policy=self._policy)
+        return bool(records)
+
+    # ---- reading ----------------------------------------------------------------------------------------------
+
+    def get_chat_history(self, session_id: str, max_messages: int | None = None) -> list[Record]:
+        """
+        Return `{"role", "content"}` of each message, and tool fields where present, oldest first.
+
+        Args:
+            max_messages: counted from the end; None or 0 returns the whole window.
+        Returns:
+            A copy; changing it does not change the store. Empty for an unknown session. Leading system messages
+            stay, a tool exchange is never cut, and the newest one is whole even where it alone is longer.
+        Cost: one stat when the file is unchanged, else one read (benchmarks/history.py). Takes no lock.
+        Not promised: a message another process adds after the call began.
+        """
+        return self._engine.history(SessionKey(session_id), self._newest(max_messages))
+
+    def get_session(self, session_id: str) -> SessionData:
+        """Return the session with its window of messages; an empty one, with revision 0, for an unknown id."""
+        session = self._engine.read(SessionKey(session_id), self._newest(None))
+        return SessionData(session_id) if session is None else session
+
+    def get_archived_messages(self, session_id: str) -> list[SessionMessage]:
+        """Return the messages that left the window, oldest first; empty where none did."""
+        whole = self._engine.whole(SessionKey(session_id))
+        if whole is None:
+            return []
+        session, archived = whole
+        past = session.past(self._policy.window_messages)
+        return [*(SessionMessage.from_dict(record) for record in archived), *past]
+
+    def get_working_history(self, session_id: str, max_messages: int | None = None) -> list[Record]:
+        """Return the last compaction's summary and what came after it; without one, the chat history."""
+        return self.get_session(session_id).get_working_history(self._newest(max_messages))
+
+    def session_exists(self, session_id: str) -> bool:
+        """Tell whether the session was ever written and not deleted."""
+        return self._engine.exists(SessionKey(session_id))
+
+    # ---- changing ---------------------------------------------------------------------------------------------
+
+    def set_chat_history(self, session_id: str, messages: Sequence[SessionMessage | Mapping[str, Any]]) -> bool:
+        """Replace the window by these messages in one write; what is archived stays, a checkpoint goes."""
+        records = records_of(messages, time.time())
+
+        def change(session: SessionData) -> None:
+            session.messages = [SessionMessage.from_dict(record) for record in records]
+            session.last_compaction = None
+
+        return self._update(session_id, change)
+
+    def set_agent_info(self, session_id: str, agent_name: str | None = None, user_id: str | None = None) -> bool:
+        """Name the agent and the user of a session, which is made if unknown; None leaves a name as it is."""
+        agent = arguments.text(agent_name, "agent_name", none=True)
+        user = arguments.text(user_id, "user_id", none=True)
+
+        def change(session: SessionData) -> None:
+            session.agent_name = session.agent_name if agent is None else agent
+            session.user_id = session.user_id if user is None else user
+
+        return (agent, user) != (None, None) and self._update(session_id, change)
+
+    def update_session_metadata(self, session_id: str, **fields: Any) -> bool:
+        """Set fields of the metadata, `agent_name` and `user_id` on the session too; None leaves one as it is."""
+        given = {name: storable(value, f"metadata.{name}") for name, value in fields.items() if value is not None}
+        agent, user = (arguments.text(given.get(name), name, none=True) for name in ("agent_name", "user_id"))
+
+        def change(session: SessionData) -> None:
+            session.metadata.update(given)
+            session.agent_name = agent or session.agent_name
+            session.user_id = user or session.user_id
+
+        return bool(given) and self._update(session_id, change)
+
+    def rename_session(self, session_id: str, title: str) -> bool:
+        """Give a session a title for people; an empty one takes the title away."""
+        title = (arguments.text(title, "title") or "").strip()
+
+        def change(session: SessionData) -> bool:
+            old = session.metadata.pop("title", "")
+            session.metadata.update({"title": title} if title else {})
+            return bool(old or title)
+
+        return self._update(session_id, change)
+
+    def append_compaction_checkpoint(
+        self, session_id: str, summary: str, *, role: str = "system", tokens_before: int = 0, tokens_after: int = 0,
+        metadata: dict[str, Any] | None = None,
+    ) -> bool:
+        """Let a summary stand for every message up to now in `get_working_history`; False for a blank one."""
+        now_s, text = time.time(), arguments.text(summary, "summary") or ""
+        checkpoint = CompactionCheckpoint(text, 0, role, tokens_before, tokens_after, now_s, metadata or {})
+        storable(checkpoint.to_dict(), "checkpoint")
+
+        def change(session: SessionData) -> None:
+            checkpoint.message_index = len(session.messages)
+            session.last_compaction = checkpoint
+
+        return bool(text.strip()) and self._update(session_id, change)
+
+    def clear_session(self, session_id: str) -> bool:
+        """Forget every message, archived ones too; the session stays. False for an unknown id."""
+        return self._engine.clear(SessionKey(session_id), now_s=time.time())
+
+    def delete_session(self, session_id: str) -> bool:
+        """Forget the session and its archive; False for an unknown id."""
+        return self._engine.delete(SessionKey(session_id))
+
+    def fork_session(self, session_id: str, new_id: str, at: int | None = None) -> SessionData:
+        """
+        Start a new session with the messages of another, archived ones included.
+
+        Args:
+            at: how many messages to take, counted from the first; None takes all. A tool exchange is never cut: one
+                that reaches past `at` is left out.
+        Returns:
+            The new session; its `parent_id` is the old one.
+        Raises:
+            SessionNotFoundError, SessionExistsError: Nothing was written.
+        """
+        forked = portable.fork(*self._stored(session_id), new_id, arguments.at_least(at, "at", 0, none=True))
+        return self._engine.update(SessionKey(new_id), portable.become(forked), now_s=time.time(), policy=self._policy)
+
+    # ---- many sessions ----------------------------------------------------------------------------------------
+
+    def list_sessions(self, limit: int = 50) -> list[Record]:
+        """
+        Return one dict for each session, the most recently written first.
+
+        Returns:
+            session_id, agent_name, title, created_at, updated_at, message_count (at most `max_messages`),
+            size_bytes, metadata and more. A damaged file is left out and told of in the log.
+        Cost: one look at each name and one read of each header returned (benchmarks/listing.py).
+        """
+        rows = [info.to_dict() for info in self._engine.find(limit=arguments.at_least(limit, "limit", 1))]
+        for row in rows:
+            row["message_count"] = min(row["message_count"], self._policy.window_messages or row["message_count"])
+        return rows
+
+    def list_sessions_by_agent(self, agent_name: str, limit: int = 50) -> list[str]:
+        """Return the ids of an agent's sessions, the most recently written first."""
+        name, most = arguments.text(agent_name, "agent_name"), arguments.at_least(limit, "limit", 1)
+        return [info.session_id for info in self._engine.find(limit=most, agent_name=name)]
+
+    def get_sessions_by_agent(self, agent_name: str, limit: int = 10) -> list[SessionData]:
+        """Return an agent's sessions with their messages, the most recently written first."""
+        return [self.get_session(session_id) for session_id in self.list_sessions_by_agent(agent_name, limit)]
+
+    def get_agent_chat_history(
+        self, agent_name: str, max_messages: int | None = None, max_sessions: int = 5
+    ) -> list[Record]:
+        """Return the messages of an agent's newest sessions, each with its `session_id` and `agent_name`."""
+        ids = self.list_sessions_by_agent(agent_name, arguments.at_least(max_sessions, "max_sessions", 1) or 1)
+        named = ((session_id, self.get_chat_history(session_id, max_messages)) for session_id in ids)
+        return [{**m, "session_id": session_id, "agent_name": agent_name} for session_id, ms in named for m in ms]
+
+    def search(self, query: str, limit: int = 5, window: int = 5) -> list[SessionHit]:
+        """
+        Return the sessions that hold words of a query, archived messages included, the best match first.
+
+        Args:
+            window: how many messages before and after the match to return with it.
+        """
+        query = (arguments.text(query, "query") or "").strip()
+        arguments.at_least(limit, "limit", 1)
+        arguments.at_least(window, "window", 0)
+        found = self._engine.search(recall.terms_of(query)) if query else ()
+        hits = [hit for session, archived in found if (hit := recall.hit(session, archived, query, window))]
+        return sorted(hits, key=lambda hit: (hit.score, hit.when), reverse=True)[:limit]
+
+    def window(self, session_id: str, around: int | str | None = None, window: int = 5) -> list[Record]:
+        """Return the messages around an index of `search` (`anchor_index`); around the newest one for None."""
+        arguments.at_least(window, "window", 0)
+        whole = self._engine.whole(SessionKey(session_id))
+        messages = whole[0].transcript(whole[1]) if whole else []
+        anchor = len(messages) - 1 if around in (None, "") else _index(around)
+        return recall.rows_around(messages, max(0, min(anchor, len(messages) - 1)), window) if messages else []
+
+    def recent(self, limit: int = 10) -> list[SessionSummary]:
+        """Return the most recently written sessions, for browsing."""
+        rows = self.list_sessions(limit)
+        return [
+            SessionSummary(row["session_id"], row["title"] or row["agent_name"] or row["session_id"],
+                           row["updated_at"] or row["created_at"], row["message_count"])
+            for row in rows
+        ]
+
+    # ---- whole sessions and the directory ---------------------------------------------------------------------
+
+    def export_session(self, session_id: str) -> Record:
+        """Return everything there is of a session as plain dicts; `import_session` gives it back."""
+        return portable.exported(*self._stored(session_id))
+
+    def import_session(self, exported: Mapping[str, Any], *, overwrite: bool = False) -> SessionData:
+        """
+        Store an exported session, or one of PraisonAI's as a dict, with its times, ids and archive.
+
+        Raises:
+            InvalidArgumentError: It is no exported session. SessionExistsError: It is there and `overwrite` is False.
+        """
+        session = portable.imported(exported)
+        change = portable.become(session, overwrite=overwrite)
+        return self._engine.update(SessionKey(session.session_id), change, now_s=time.time(), policy=self._policy)
+
+    def check(self, repair: bool = False) -> CheckReport:
+        """Look at every file of the directory and tell what is wrong; `repair` saves what can be saved."""
+        return self._files().check(repair)
+
+    def vacuum(self) -> VacuumReport:
+        """Remove temporary files no writer will finish and lock files nobody needs."""
+        return self._files().vacuum()
+
+    def invalidate_cache(self, session_id: str | None = None) -> None:
+        """Forget what is cached of one session or of all; never needed for correctness."""
+        if isinstance(self._engine, JsonFilesEngine):
+            self._engine.invalidate(None if session_id is None else SessionKey(session_id))
+
+    def close(self) -> None:
+        """Give back descriptors and connections; nothing is buffered, and the store may be used again."""
+        self._engine.close()
+
+    def __enter__(self) -> DefaultSessionStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- the steps --------------------------------------------------------------------------------------------
+
+    def _update(self, session_id: str, change: Any) -> bool:
+        done = [False]
+
+        def counted(session: SessionData) -> bool:
+            done[0] = change(session) is not False
+            return done[0]
+
+        self._engine.update(SessionKey(session_id), counted, now_s=time.time(), policy=self._policy)
+        return done[0]
+
+    def _newest(self, max_messages: int | None) -> int | None:
+        asked = arguments.at_least(max_messages, "max_messages", 0, none=True)
+        return min(filter(None, (asked, self._policy.window_messages)), default=None)
+
+    def _stored(self, session_id: str) -> tuple[SessionData, list[Record]]:
+        whole = self._engine.whole(SessionKey(session_id))
+        if whole is None:
+            raise SessionNotFoundError(f"There is no session {session_id!r}: list_sessions() shows those there are.",
+                                       session_id=session_id)
+        return whole
+
+    def _files(self) -> JsonFilesEngine:
+        if not isinstance(self._engine, JsonFilesEngine):
+            raise UnsupportedOperationError("check() and vacuum() look at files, and this store has a db: use its own "
+                                            "tools.", operation="check, vacuum")
+        return self._engine
+
+
+def _engine(db: object | None, directory: str | None, lock_timeout_s: float, durability: str) -> Engine:
+    if directory is not None:
+        return JsonFilesEngine(directory, lock_timeout_s=lock_timeout_s, durability=durability)
+    from .engines.db_hooks import engine_of  # only who passes a db needs it
+
+    return engine_of(db)
+
+
+def _directory(session_dir: str | os.PathLike[str] | None) -> str:
+    if session_dir is None:
+        session_dir = os.environ.get("PRAISON_SESSION_DIR") or os.path.join("~", ".praison", "sessions")
+    if not isinstance(session_dir, (str, os.PathLike)) or not os.fspath(session_dir):
+        raise InvalidArgumentError(f"session_dir is the path of a directory, not {session_dir!r}: pass one, or None.")
+    path = os.fspath(session_dir)
+    if not isinstance(path, str) or "\0" in path:
+        raise InvalidArgumentError(f"session_dir is a path in text without NUL, not {path!r}: pass one, or None.")
+    return os.path.expanduser(path)
+
+
+def _index(around: Any) -> int:
+    try:
+        return int(around)
+    except (TypeError, ValueError):
+        raise InvalidArgumentError(f"around is the index of a message, not {around!r}: pass anchor_index.") from None
+
+
+_default: DefaultSessionStore | None = None
+_default_lock = threading.Lock()
+
+
+def get_default_session_store() -> DefaultSessionStore:
+    """
+    Return the store of this process on `PRAISON_SESSION_DIR`, else `~/.praison/sessions`, as they are now.
+
+    The same object every time, until the directory named by the environment is another one.
+    """
+    global _default  # noqa: PLW0603 - one store for the process is what the name promises
+    directory = _directory(None)
+    with _default_lock:
+        if _default is None or _default.session_dir != directory:
+            _default = DefaultSessionStore()
+        return _default
