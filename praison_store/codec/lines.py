@@ -96,8 +96,7 @@ class LineFile:
         """Return where a line starts in `body`; the end of `body` for the line after the last."""
         if line >= self.count:
             return len(self.body)
-        find, body, position = self.body.find, self.body, known_offset
-        del body
+        find, position = self.body.find, known_offset
         for _ in range(line - known_line):
             position = find(b"\n", position) + 1
         return position
@@ -218,7 +217,7 @@ class Splice:
     def __init__(self, file: LineFile, leading: int, start: int, added: Sequence[bytes], updated_at: bytes) -> None:
         self.file, self.leading, self.start = file, leading, start
         self._added = _BETWEEN.join(added)
-        self._end_leading = file.offset(leading)
+        self._end_leading = file.offset(leading) if leading else 0
         self._from_start = file.offset(start, leading, self._end_leading)
         self.count = leading + max(file.count - start, 0) + len(added)
         self.updated_at, self.archived_bytes, self.rest = updated_at, file.archived_bytes, file.rest
@@ -233,13 +232,16 @@ class Splice:
                 file.fixed, self.updated_at, file.revision + 1, self.count, self.archived_bytes, self.rest,
             )
         ]
-        for piece in (view[: self._end_leading - separator], view[self._from_start :], self._added):
-            if piece:
-                if len(chunks) > 1:
-                    chunks.append(_BETWEEN)
-                chunks.append(piece)
-        # A file without messages has its empty list on one line break, not on two.
-        chunks.append(TAIL if len(chunks) > 1 else TAIL[1:])
+        if self.leading:
+            chunks += view[: self._end_leading - separator], _BETWEEN
+        if self.start < file.count:
+            chunks += view[self._from_start :], _BETWEEN
+        if self._added:
+            chunks += self._added, TAIL
+        elif len(chunks) > 1:
+            chunks[-1] = TAIL
+        else:
+            chunks.append(TAIL[1:])  # a file without messages has its empty list on one line break, not on two
         return chunks
 
     def removed(self) -> bytes:

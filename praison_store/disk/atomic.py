@@ -12,7 +12,9 @@ from . import files, seam
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | files.NOFOLLOW | files.BINARY
 
 
-def replace_bytes(path: str, chunks: Sequence[bytes | memoryview], *, durability: str) -> files.HeldFile:
+def replace_bytes(
+    path: str, chunks: Sequence[bytes | memoryview], *, durability: str
+) -> tuple[files.HeldFile, files.Signature | None]:
     """
     Replace a file by new bytes.
 
@@ -20,7 +22,7 @@ def replace_bytes(path: str, chunks: Sequence[bytes | memoryview], *, durability
         chunks: written one after the other.
         durability: `full` (file flushed, renamed, directory flushed), `ordered` (file flushed, renamed) or `process`.
     Returns:
-        The new file, open, at its end.
+        The new file, open, at its end, and its signature (None, which equals no other, where the system does not tell).
     Raises:
         StoreWriteError: The old file is whole, and no temporary file is left.
         OutcomeUnknownError: The new file is in place, but flushing the directory failed.
@@ -35,8 +37,6 @@ def replace_bytes(path: str, chunks: Sequence[bytes | memoryview], *, durability
         raise _failed(path, error) from error
     try:
         files.write_all(held.descriptor, chunks)
-        if seam.fchmod and seam.fstat(held.descriptor).st_mode & 0o777 != 0o600:
-            seam.fchmod(held.descriptor, 0o600)  # a umask may take the owner's own rights
         if durability != "process":
             seam.fsync(held.descriptor)
         if not files.CAN_HOLD:
@@ -48,13 +48,29 @@ def replace_bytes(path: str, chunks: Sequence[bytes | memoryview], *, durability
         if isinstance(error, OSError):
             raise _failed(path, error) from error
         raise
-    if durability == "full":
-        try:
+    try:
+        signature = _settled(held)
+        if durability == "full":
             flush_names(path)
-        except BaseException:
-            held.close()
-            raise
-    return held
+    except BaseException:
+        held.close()
+        raise
+    return held, signature
+
+
+def _settled(held: files.HeldFile) -> files.Signature | None:
+    """Return the signature of a file in its place, after giving the owner the rights a umask may have taken."""
+    if held.descriptor < 0:
+        return None
+    try:
+        state = seam.fstat(held.descriptor)
+        if state.st_mode & 0o777 != 0o600 and seam.fchmod:
+            # Behind the rename, because one fstat serves both; a umask only ever leaves the file too private.
+            seam.fchmod(held.descriptor, 0o600)
+            state = seam.fstat(held.descriptor)
+    except OSError:
+        return None
+    return files.signature(state)
 
 
 def flush_names(path: str) -> None:

@@ -48,14 +48,6 @@ def signature(state: os.stat_result) -> Signature:
     return state.st_ino, state.st_dev, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
-def signature_held(held: HeldFile) -> Signature | None:
-    """Return the signature of an open file, or None, which equals no other, where the system does not tell."""
-    try:
-        return signature(seam.fstat(held.descriptor))
-    except OSError:
-        return None
-
-
 def signature_of(path: str) -> Signature | None:
     """Return the signature of the file at a path; None where there is none. Raises StoreReadError."""
     try:
@@ -122,15 +114,20 @@ def bytes_of(path: str) -> bytes:
 
 def write_all(descriptor: int, chunks: Sequence[bytes | memoryview]) -> None:
     """Write pieces one after the other, all of them: the system may take less than asked. Raises OSError."""
+    written = seam.writev(descriptor, chunks) if seam.writev else 0
+    if written == sum(map(len, chunks)):
+        return
     pending = list(chunks)
-    while pending:
+    while True:
+        while pending and written >= len(pending[0]):
+            written -= len(pending.pop(0))
+        if not pending:
+            return
+        if written:
+            pending[0] = memoryview(pending[0])[written:]
         written = seam.writev(descriptor, pending) if seam.writev else seam.write(descriptor, pending[0])
         if written <= 0:
             raise OSError(errno.EIO, "the system wrote nothing")
-        while pending and written >= len(pending[0]):
-            written -= len(pending.pop(0))
-        if written:
-            pending[0] = memoryview(pending[0])[written:]
 
 
 def sync_directory(path: str) -> None:

@@ -6,7 +6,7 @@ import os
 import stat
 from types import TracebackType
 
-from ..errors import LockTimeoutError, StoreWriteError
+from ..errors import LockTimeoutError, SessionStoreError, StoreWriteError
 from . import files, seam
 
 _FLAGS = (
@@ -45,9 +45,7 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
                 self._descriptor = _open(self._path)
             try:
                 if seam.lock(self._descriptor):
-                    # The file may have been removed between our open and our lock; then the next writer would lock
-                    # another file of the same name, and both would write.
-                    if seam.fstat(self._descriptor).st_nlink:
+                    if _is_in_place(self._path, self._descriptor):
                         _held.add(self._descriptor)
                         return self
                     self._close()
@@ -62,7 +60,7 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
                 pause_s = min(pause_s * 1.3, _LONGEST_PAUSE_S)
             except BaseException as error:
                 self._close()
-                if isinstance(error, OSError) and not isinstance(error, LockTimeoutError):
+                if isinstance(error, OSError) and not isinstance(error, SessionStoreError):
                     message = f"Cannot lock {self._path}: {error.strerror}. Nothing was written: check the file system."
                     raise StoreWriteError(message, path=self._path, cause=error) from error
                 raise
@@ -97,38 +95,30 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
 
 def _open(path: str) -> int:
     try:
-        descriptor = seam.open(path, _FLAGS, 0o600)
+        return seam.open(path, _FLAGS, 0o600)
     except FileNotFoundError:
         files.make_directory(os.path.dirname(path))  # removed since the store was opened; a writer makes it anew
-        return _open_again(path)
     except OSError as error:
         raise _refused(path, error) from error
-    return _checked(path, descriptor)
-
-
-def _open_again(path: str) -> int:
     try:
-        return _checked(path, seam.open(path, _FLAGS, 0o600))
+        return seam.open(path, _FLAGS, 0o600)
     except OSError as error:
         raise _refused(path, error) from error
 
 
-def _checked(path: str, descriptor: int) -> int:
-    try:
-        state = seam.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            raise StoreWriteError(f"{path} is no plain file and was not used as a lock: remove it.", path=path)
-        if state.st_mode & 0o600 != 0o600 and seam.fchmod:
-            seam.fchmod(descriptor, 0o600)  # a umask may have taken the owner's own rights from a new file
-    except BaseException:
-        seam.close(descriptor)
-        raise
-    return descriptor
+def _is_in_place(path: str, descriptor: int) -> bool:
+    """Tell whether the locked file still has its name; refuse whatever is no plain file (D8)."""
+    state = seam.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode):
+        raise StoreWriteError(f"{path} is no plain file and was not used as a lock: remove it.", path=path)
+    if state.st_mode & 0o600 != 0o600 and seam.fchmod:
+        seam.fchmod(descriptor, 0o600)  # a umask may have taken the owner's own rights from a new file
+    # The file may have been removed between our open and our lock; then the next writer would lock another file of
+    # the same name, and both would write.
+    return state.st_nlink > 0
 
 
 def _refused(path: str, error: OSError) -> StoreWriteError:
-    if isinstance(error, StoreWriteError):
-        return error
     return StoreWriteError(
         f"Cannot open the lock file {path}: {error.strerror}. Nothing was written: check that the directory is "
         f"writable and that no link or directory stands there.", path=path, cause=error,

@@ -11,6 +11,7 @@ import os
 import time as time_module
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 open = os.open
@@ -37,17 +38,20 @@ sleep = time_module.sleep
 
 def lock(descriptor: int) -> bool:
     """Try once to lock a descriptor for this process alone; False while another has it. Raises OSError."""
-    # Imported at use: filelock takes 35 ms to import, as much as a whole `import praison_store` may take.
-    from filelock import lock_descriptor
-
-    return lock_descriptor(descriptor, blocking=False)
+    return bool(_filelock().lock_descriptor(descriptor, blocking=False))
 
 
 def unlock(descriptor: int) -> None:
     """Unlock a descriptor. Raises OSError."""
-    from filelock import unlock_descriptor
+    _filelock().unlock_descriptor(descriptor)
 
-    unlock_descriptor(descriptor)
+
+@cache
+def _filelock() -> Any:
+    # Imported at use: filelock takes 35 ms to import, as much as a whole `import praison_store` may take.
+    import filelock
+
+    return filelock
 
 
 CALLS = (

@@ -38,13 +38,11 @@ class Entry:
         leading = min(leading, newest - 1)
         return plain[:leading] + plain[len(plain) - newest + leading :]
 
-    def follow(self, leading: int, start: int, fresh: Plain | None) -> None:
+    def follow(self, leading: int, start: int, fresh: Sequence[Record]) -> None:
         """Do to the plain messages what a write does to the file."""
-        if self.plain is not None and fresh is not None:
-            del self.plain[leading:start]
-            self.plain += fresh
-        else:
-            self.plain = None
+        if self.plain is not None:
+            added = plain_of(fresh)
+            self.plain = None if added is None else self.plain[:leading] + self.plain[start:] + added
 
 
 class SessionCache:
@@ -79,6 +77,10 @@ class SessionCache:
     def put(self, path: str, entry: Entry) -> None:
         """Keep a session; the least recently used ones leave."""
         with self.mutex:
+            if self._entries.get(path) is entry:
+                self._bytes += len(entry.file.body) - entry.counted_bytes
+                entry.counted_bytes = len(entry.file.body)
+                return
             self._take(path)
             self._entries[path] = entry
             entry.counted_bytes = len(entry.file.body)

@@ -98,11 +98,12 @@ class JsonFilesEngine:
         added = document.encode_all(messages)                                       # codec
         with lock.exclusive(path, timeout_s=self._lock_timeout_s):                  # disk
             entry = self._load(path, key, now_s)                                    # codec
-            added, fresh = self._not_stored(key, entry.file, added, messages)
-            if not added and entry.file.revision:
-                return entry.file.revision
+            if any("message_id" in message for message in messages):
+                added, messages = self._not_stored(key, entry.file, added, messages)
+                if not added:
+                    return entry.file.revision
             entry, splice = self._cut(path, key, entry, added, policy, now_s)       # retention
-            self._write(path, key, entry, splice, policy, fresh)                    # disk
+            self._write(path, key, entry, splice, policy, messages)                 # disk
             return splice.file.revision
 
     def update(
@@ -286,8 +287,6 @@ class JsonFilesEngine:
         self, key: SessionKey, file: LineFile, added: list[bytes], messages: Sequence[Record]
     ) -> tuple[list[bytes], Sequence[Record]]:
         """Leave out the messages whose id is stored already, in the window or the archive."""
-        if not any("message_id" in message for message in messages):
-            return added, messages
         archive: bytes | None = None
         seen: set[str] = set()
         kept = []
@@ -316,15 +315,15 @@ class JsonFilesEngine:
                     self._archive_path(key), removed, committed_bytes=splice.archived_bytes, durability=self._durability
                 )
             chunks = splice.chunks()
-            held = atomic.replace_bytes(path, chunks, durability=self._durability)
+            held, signature = atomic.replace_bytes(path, chunks, durability=self._durability)
             del chunks
             with self._cache.mutex:
                 if entry.file is splice.file:
-                    entry.follow(splice.leading, splice.start, plain_of(fresh))
+                    entry.follow(splice.leading, splice.start, fresh)
                 splice.commit()
                 entry.file = splice.file
                 if files.CAN_HOLD:
-                    entry.held, entry.signature = held, files.signature_held(held)
+                    entry.held, entry.signature = held, signature
                     self._cache.put(path, entry)
         except BaseException:
             # Whether the file is the old one or the new one, only the disk can tell now (D10).

@@ -98,7 +98,7 @@ def _repair(path: str, key: SessionKey, *, store: bool) -> tuple[Entry, int | No
     file = document.as_lines(document.Document(header, records, True), key.session_id, iso_utc(seam.time()))
     if store:
         file.revision += 1
-        atomic.replace_bytes(path, [file.bytes_whole()], durability="full").close()
+        atomic.replace_bytes(path, [file.bytes_whole()], durability="full")[0].close()
         logger.warning(
             "%s was damaged (%s): %d messages saved, %s lost, the damaged file kept as %s",
             path, damage, len(records), "an unknown number" if lost is None else lost, kept_as,

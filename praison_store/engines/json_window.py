@@ -15,24 +15,36 @@ def splice_of(file: LineFile, added: Sequence[bytes], policy: Policy, updated_at
 
     Raises:
         ValueError: A message near the cut is damaged.
-    Cost: nothing is decoded while nothing leaves; else the messages that leave, or all where tools are among them.
+    Cost: nothing is decoded, except where system messages lead or tools are near the cut: then the whole window.
     """
     count = file.count + len(added)
     if not policy.overflows(count):
         return Splice(file, 0, 0, added, updated_at)
-    cut = policy.cut_by_head(file.records(0, policy.leaving(count) + _HEAD_MARGIN), count)
-    if cut is None or cut[1] > file.count:
-        file, added = _joined(file, added), ()
-        cut = policy.cut(file.records())
-    leading, start = cut
-    splice = Splice(file, leading, start, added, updated_at)
+    start = policy.leaving(count)
+    if _is_simple(file, start):
+        splice = Splice(file, 0, start, added, updated_at)
+    else:
+        file = _joined(file, added)
+        splice = Splice(file, *policy.cut(file.records()), (), updated_at)
     if b'"last_compaction"' in file.rest:
-        splice.rest = _with_moved_checkpoint(file, leading, start)
+        splice.rest = _with_moved_checkpoint(file, splice.leading, splice.start)
     return splice
 
 
-# So many leading system messages, and the first message that stays, are decoded with those that leave.
-_HEAD_MARGIN = 3
+_ROLE, _SYSTEM, _TOOL = b'{"role":"', b'{"role":"system"', b"tool"
+
+
+def _is_simple(file: LineFile, start: int) -> bool:
+    """
+    Tell from bytes alone that the window may be cut in front of `start`, with no leading system message to keep.
+
+    Every mark of a tool exchange has "tool" in its name, and our own encoder wrote each line; so where these bytes
+    are missing from the lines that leave and the first that stays, none of them is part of an exchange.
+    """
+    body = file.body
+    if start >= file.count or not body.startswith(_ROLE) or body.startswith(_SYSTEM):
+        return False
+    return body.find(_TOOL, 0, file.offset(start + 1)) < 0
 
 
 def _joined(file: LineFile, added: Sequence[bytes]) -> LineFile:

@@ -30,11 +30,6 @@ def _part_fields(message: Mapping[str, Any], kind: str, name: str) -> list[Any]:
     return [part.get(name) for part in content if isinstance(part, Mapping) and part.get("type") == kind]
 
 
-def is_plain(message: Mapping[str, Any]) -> bool:
-    """Tell whether a message can be no part of a tool exchange, without looking at its neighbours."""
-    return not message.get("tool_calls") and not result_ids(message) and not call_ids(message)
-
-
 def exchange_marks(messages: Messages) -> bytearray:
     """
     Return one byte for each position 0..len: 1 where a cut in front of it would part a call from a result.
@@ -107,21 +102,6 @@ def newest_window(messages: Messages, limit: int) -> tuple[int, int]:
         if not marks[start]:
             return leading, start
     return leading, leading
-
-
-def newest_window_of_head(head: Messages, count: int, limit: int) -> tuple[int, int] | None:
-    """
-    Choose as `newest_window` does, from the first messages alone; None where only the whole window can tell.
-
-    Args:
-        head: the first messages, at least one more than those that leave.
-        count: messages of the whole window, more than `limit`.
-    """
-    leading = leading_system(head)
-    start = leading + count - limit
-    if leading >= limit or start >= len(head) or not all(map(is_plain, head[leading : start + 1])):
-        return None
-    return leading, start
 
 
 def whole_exchanges(messages: Messages, start: int, stop: int, anchor: int) -> tuple[int, int]:

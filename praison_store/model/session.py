@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any
 
 from .exchanges import in_order, leading_system, newest_window
@@ -13,8 +14,15 @@ from .message import Record, SessionMessage
 
 
 def iso_utc(now_s: float) -> str:
-    """Return a time in seconds since 1970 as ISO-8601 text in UTC, as the PraisonAI format writes it."""
-    return datetime.fromtimestamp(now_s, timezone.utc).isoformat()
+    """Return a time in seconds since 1970 as ISO-8601 text in UTC to the microsecond, as PraisonAI writes it."""
+    second, microsecond = divmod(int(now_s * 1_000_000), 1_000_000)
+    return f"{_iso_second(second)}.{microsecond:06d}+00:00"
+
+
+@lru_cache(maxsize=4)
+def _iso_second(second: int) -> str:
+    # Every write has its time, and most fall into the second of the one before: a calendar is not asked twice.
+    return datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _stamp() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import InvalidSessionIdError
@@ -35,8 +36,12 @@ def file_stem(session_id: str) -> str:
     Raises:
         InvalidSessionIdError: No text, empty, too long, or a lone surrogate.
     """
-    plain = type(session_id) is str and _PLAIN.fullmatch(session_id) and len(session_id) <= STEM_BYTES
-    if plain and not (len(session_id) <= 4 and _RESERVED.fullmatch(session_id)):
+    return _stem(session_id) if type(session_id) is str else _encoded_stem(_checked(session_id))
+
+
+@lru_cache(maxsize=256)
+def _stem(session_id: str) -> str:
+    if _PLAIN.fullmatch(session_id) and len(session_id) <= STEM_BYTES and not _RESERVED.fullmatch(session_id):
         return session_id
     return _encoded_stem(_checked(session_id))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import InvalidArgumentError
-from ..model.exchanges import Messages, newest_window, newest_window_of_head
+from ..model.exchanges import Messages, newest_window
 
 POLICIES = ("archive", "truncate", "keep_all")
 
@@ -34,10 +34,6 @@ class Policy:
     def cut(self, messages: Messages) -> tuple[int, int]:
         """Choose what stays of all messages: `messages[:leading] + messages[start:]`."""
         return (0, 0) if self.window_messages is None else newest_window(messages, self.window_messages)
-
-    def cut_by_head(self, head: Messages, count: int) -> tuple[int, int] | None:
-        """Choose as `cut` does, from the first messages alone; None where only all of them can tell."""
-        return None if self.window_messages is None else newest_window_of_head(head, count, self.window_messages)
 
 
 def policy_named(name: str, max_messages: int) -> Policy:
