@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from types import TracebackType
 
 from ..errors import LockTimeoutError, SessionStoreError, StoreWriteError
@@ -12,8 +13,10 @@ from . import files, seam
 _FLAGS = (
     os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 )
-_FIRST_PAUSE_S = 0.0002
-_LONGEST_PAUSE_S = 0.004
+# A waiter tries again after a pause of random length, because those that wake in step starve each other. It grows
+# to 2 ms and no further, so that who waits long draws as many lots as who comes; only after seconds it tries less.
+_FIRST_PAUSE_S, _PAUSE_S, _LONG_PAUSE_S = 0.0003, 0.002, 0.01
+_LONG_WAIT_S = 1.0
 _held: set[int] = set()
 
 
@@ -30,40 +33,68 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
     Cost: about 10 us where nobody else wants it; the file stays, since removing it would let two writers in.
     """
 
-    __slots__ = ("_descriptor", "_path", "_timeout_s")
+    __slots__ = ("_descriptor", "_is_marked", "_path", "_timeout_s")
 
     def __init__(self, path: str, *, timeout_s: float) -> None:
         self._path = path + ".lock"
         self._timeout_s = timeout_s
         self._descriptor = -1
+        self._is_marked = False
 
     def __enter__(self) -> exclusive:
-        deadline_s: float | None = None
-        pause_s = _FIRST_PAUSE_S
+        try:
+            if self._taken() and not self._others_wait():
+                return self
+            started_s = seam.monotonic()
+            pause_s = _FIRST_PAUSE_S
+            while True:
+                waited_s = seam.monotonic() - started_s
+                if waited_s >= self._timeout_s:
+                    raise self._timed_out()
+                seam.sleep(min(pause_s * (0.5 + os.urandom(1)[0] / 255), self._timeout_s - waited_s))
+                pause_s = min(pause_s * 1.5, _PAUSE_S) if waited_s < _LONG_WAIT_S else _LONG_PAUSE_S
+                if self._taken():
+                    return self
+                self._mark()
+        except BaseException as error:
+            self._close()
+            if isinstance(error, OSError) and not isinstance(error, SessionStoreError):
+                message = f"Cannot lock {self._path}: {error.strerror}. Nothing was written: check the file system."
+                raise StoreWriteError(message, path=self._path, cause=error) from error
+            raise
+
+    def _taken(self) -> bool:
+        """Try once; the lock counts only while its file has its name, or the next writer would lock another one."""
         while True:
             if self._descriptor < 0:
                 self._descriptor = _open(self._path)
-            try:
-                if seam.lock(self._descriptor):
-                    if _is_in_place(self._path, self._descriptor):
-                        _held.add(self._descriptor)
-                        return self
-                    self._close()
-                    continue
-                now_s = seam.monotonic()
-                if deadline_s is None:
-                    deadline_s = now_s + self._timeout_s
-                if now_s >= deadline_s:
-                    raise self._timed_out()
-                # Waiters draw lots: a pause of random length, because those that wake in step starve each other.
-                seam.sleep(min(pause_s * (0.5 + os.urandom(1)[0] / 255), deadline_s - now_s))
-                pause_s = min(pause_s * 1.3, _LONGEST_PAUSE_S)
-            except BaseException as error:
-                self._close()
-                if isinstance(error, OSError) and not isinstance(error, SessionStoreError):
-                    message = f"Cannot lock {self._path}: {error.strerror}. Nothing was written: check the file system."
-                    raise StoreWriteError(message, path=self._path, cause=error) from error
-                raise
+            if not seam.lock(self._descriptor):
+                return False
+            state = _checked(self._path, self._descriptor)
+            if state.st_nlink:
+                self._is_marked = state.st_size > 0
+                _held.add(self._descriptor)
+                return True
+            self._close()
+
+    def _others_wait(self) -> bool:
+        """
+        Let go of a lock taken at the first try, if a waiter left its mark: a byte in the lock file.
+
+        Without this the process that just wrote takes its next turn while all others pause, and one in a hundred
+        waits for seconds.
+        """
+        if not self._is_marked or not self._timeout_s:
+            return False
+        _held.discard(self._descriptor)
+        seam.ftruncate(self._descriptor, 0)
+        seam.unlock(self._descriptor)
+        return True
+
+    def _mark(self) -> None:
+        with suppress(OSError):  # a courtesy among waiters; without it the wait is longer, not wrong
+            if not seam.fstat(self._descriptor).st_size:
+                seam.ftruncate(self._descriptor, 1)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -106,16 +137,14 @@ def _open(path: str) -> int:
         raise _refused(path, error) from error
 
 
-def _is_in_place(path: str, descriptor: int) -> bool:
-    """Tell whether the locked file still has its name; refuse whatever is no plain file (D8)."""
+def _checked(path: str, descriptor: int) -> os.stat_result:
+    """Return the state of the locked file; refuse whatever is no plain file (D8)."""
     state = seam.fstat(descriptor)
     if not stat.S_ISREG(state.st_mode):
         raise StoreWriteError(f"{path} is no plain file and was not used as a lock: remove it.", path=path)
     if state.st_mode & 0o600 != 0o600 and seam.fchmod:
         seam.fchmod(descriptor, 0o600)  # a umask may have taken the owner's own rights from a new file
-    # The file may have been removed between our open and our lock; then the next writer would lock another file of
-    # the same name, and both would write.
-    return state.st_nlink > 0
+    return state
 
 
 def _refused(path: str, error: OSError) -> StoreWriteError:

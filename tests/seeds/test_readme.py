@@ -1,0 +1,39 @@
+"""The README's Python examples run as they stand, and give what their comments say."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def examples() -> list[str]:
+    """Return the README's Python blocks."""
+    return re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def with_checks(source: str) -> str:
+    """Turn each expression followed by a comment `# -> value` into an assertion that the value is equal."""
+    return re.sub(
+        r"^( *)(?!#)(.+)\n\1# -> (.+)$", r"\1assert (\2) == (\3), (\2)", source, flags=re.MULTILINE
+    )
+
+
+def test_every_example_of_the_readme_runs_and_gives_what_it_says(tmp_path: Path) -> None:
+    """Goal: a newcomer's first copy and paste works. Method: run each block as a program in an empty directory."""
+    blocks = examples()
+    assert 3 <= len(blocks)
+    for number, source in enumerate(blocks):
+        assert source.count("# ->") == with_checks(source).count("assert ("), source
+        ast.parse(source)
+        program = tmp_path / f"example_{number}.py"
+        program.write_text(with_checks(source), encoding="utf-8")
+        environment = {"PRAISON_SESSION_DIR": str(tmp_path / "default"), "PATH": "", "HOME": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, str(program)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert (0, "") == (done.returncode, done.stderr), source
