@@ -8,7 +8,6 @@ leaves the work to the engine; what it returns has happened, and what could not 
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -404,19 +403,15 @@ def _index(around: Any) -> int:
         raise InvalidArgumentError(f"around is the index of a message, not {around!r}: pass anchor_index.") from None
 
 
-_default: DefaultSessionStore | None = None
-_default_lock = threading.Lock()
+_defaults: dict[str, DefaultSessionStore] = {}
 
 
 def get_default_session_store() -> DefaultSessionStore:
     """
     Return the store of this process on `PRAISON_SESSION_DIR`, else `~/.praison/sessions`, as they are now.
 
-    The same object every time, until the directory named by the environment is another one.
+    The same object every time, as long as the environment names the same directory.
     """
-    global _default  # noqa: PLW0603 - one store for the process is what the name promises
     directory = _directory(None)
-    with _default_lock:
-        if _default is None or _default.session_dir != directory:
-            _default = DefaultSessionStore()
-        return _default
+    # setdefault instead of a mutex: one that another thread holds during a fork would hang the child.
+    return _defaults.get(directory) or _defaults.setdefault(directory, DefaultSessionStore(directory))

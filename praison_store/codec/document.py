@@ -37,10 +37,18 @@ def decode(raw: bytes) -> Document:
     return Document(data, records, extended or data.get("extended_json") is True)
 
 
-def as_lines(document: Document, session_id: str, now_iso: str) -> lines.LineFile:
+def recovered(header: Record, records: list[Record]) -> Document:
+    """Return the document of what was saved of a damaged file."""
+    return decode(values.dumps_extended({**header, "messages": records}))
+
+
+def as_lines(document: Document, session_id: str, now_iso: str, archived_bytes: int) -> lines.LineFile:
     """
     Return a decoded document in the layout of one message per line.
 
+    Args:
+        archived_bytes: how long the session's archive is; used where the document does not say how much is its own,
+            because another store dropped the field. Better an unfinished move's messages twice than an archive lost.
     Source: a file without `revision` (PraisonAI's) counts as written once for each message it ever held, so that
     revisions never go down.
     """
@@ -52,6 +60,7 @@ def as_lines(document: Document, session_id: str, now_iso: str) -> lines.LineFil
         "session_id": session_id,
         "created_at": header.get("created_at") or now_iso,
         "updated_at": header.get("updated_at") or now_iso,
+        "archived_bytes": header.get("archived_bytes", archived_bytes),
         "revision": header.get("revision") if isinstance(header.get("revision"), int) else written,
     }
     return lines.build(filled, encode_all(records, extended=extended), extended=extended)

@@ -208,17 +208,20 @@ class Splice:
     What a write makes of a file: messages cut out, messages added, one revision more. Nothing changes before `commit`.
 
     Shape: keeps `[:leading]` and `[start:]` of the old messages and puts `added` behind them. `rest` replaces the
-    header's uncounted fields where a cut changes them.
+    header's uncounted fields where a cut changes them. `from_start` is where the message `start` begins, if known.
     """
 
     __slots__ = ("_added", "_end_leading", "_from_start", "archived_bytes", "count", "file", "leading", "rest", "start",
                  "updated_at")
 
-    def __init__(self, file: LineFile, leading: int, start: int, added: Sequence[bytes], updated_at: bytes) -> None:
+    def __init__(
+        self, file: LineFile, leading: int, start: int, added: Sequence[bytes], updated_at: bytes, *,
+        from_start: int | None = None,
+    ) -> None:
         self.file, self.leading, self.start = file, leading, start
         self._added = _BETWEEN.join(added)
         self._end_leading = file.offset(leading) if leading else 0
-        self._from_start = file.offset(start, leading, self._end_leading)
+        self._from_start = file.offset(start, leading, self._end_leading) if from_start is None else from_start
         self.count = leading + max(file.count - start, 0) + len(added)
         self.updated_at, self.archived_bytes, self.rest = updated_at, file.archived_bytes, file.rest
 

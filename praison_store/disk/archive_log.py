@@ -10,14 +10,26 @@ from __future__ import annotations
 import os
 import stat
 
-from ..errors import StoreWriteError
+from ..errors import StoreReadError, StoreWriteError
 from . import files, seam
 
 DIRECTORY = ".archive"
 _FLAGS = os.O_RDWR | os.O_CREAT | files.NOFOLLOW | files.BINARY
 
 
-def append(path: str, lines: bytes, *, committed_bytes: int, durability: str) -> int:
+def path_of(session_path: str) -> str:
+    """Return the path of a session's archive."""
+    directory, name = os.path.split(session_path)
+    return f"{directory}/{DIRECTORY}/{name.removesuffix('.json')}.jsonl"
+
+
+def size_bytes(path: str) -> int:
+    """Return how long an archive is; 0 where there is none."""
+    signature = files.signature_of(path)
+    return signature[2] if signature else 0
+
+
+def append(path: str, lines: bytes, committed_bytes: int, *, durability: str) -> int:
     """
     Put lines behind the committed part of an archive, durably, before the session lets go of them.
 
@@ -30,7 +42,8 @@ def append(path: str, lines: bytes, *, committed_bytes: int, durability: str) ->
         StoreWriteError: The committed part is as it was.
     """
     directory = os.path.dirname(path)
-    _refuse_link(directory)
+    if _is_planted(directory):
+        raise StoreWriteError(f"{directory} is no directory of its own: remove it. Nothing was stored.", path=directory)
     files.make_directory(directory)
     try:
         held = files.HeldFile(seam.open(path, _FLAGS, 0o600))
@@ -66,6 +79,9 @@ def read(path: str, committed_bytes: int) -> bytes:
     """Return the committed part of an archive; empty where there is none. Raises StoreReadError."""
     if not committed_bytes:
         return b""
+    directory = os.path.dirname(path)
+    if _is_planted(directory):
+        raise StoreReadError(f"{directory} is no directory of its own: remove it. Nothing was read.", path=directory)
     opened = files.open_to_read(path)
     if opened is None:
         return b""
@@ -76,12 +92,11 @@ def read(path: str, committed_bytes: int) -> bytes:
         held.close()
 
 
-def _refuse_link(directory: str) -> None:
+def _is_planted(directory: str) -> bool:
+    """Tell whether something other than a directory stands in its place; a link would lead out of ours (D8)."""
     try:
-        state = seam.lstat(directory)
+        return not stat.S_ISDIR(seam.lstat(directory).st_mode)
     except FileNotFoundError:
-        return
+        return False
     except OSError as error:
         raise files.unreadable(directory, error) from error
-    if not stat.S_ISDIR(state.st_mode):
-        raise StoreWriteError(f"{directory} is no directory of its own: remove it. Nothing was stored.", path=directory)

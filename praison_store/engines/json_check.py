@@ -93,9 +93,8 @@ class _Checker:
                 self.problem("D8", name, f"others may read it (mode {state.st_mode & 0o777:o}): chmod 600")
             if name.endswith(".json"):
                 self._look_at_session(name, path)
-        elif name.endswith(".tmp") and seam.time() - state.st_mtime > _OLD_S:
-            if _TEMPORARY.fullmatch(name) or _FOREIGN_TEMPORARY.fullmatch(name):
-                self.problem("leftover", name, "is a temporary file no writer will finish: run vacuum")
+        elif _is_temporary(name) and seam.time() - state.st_mtime > _OLD_S:
+            self.problem("leftover", name, "is a temporary file no writer will finish: run vacuum")
 
     def _look_at_session(self, name: str, path: str) -> None:
         stem = name.removesuffix(".json")
@@ -227,6 +226,10 @@ def _names(directory: str) -> list[str]:
         return []
     except OSError as error:
         raise files.unreadable(directory, error) from error
+
+
+def _is_temporary(name: str) -> bool:
+    return bool(_TEMPORARY.fullmatch(name) or _FOREIGN_TEMPORARY.fullmatch(name))
 
 
 def _is_old(path: str) -> bool:

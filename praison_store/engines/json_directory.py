@@ -16,6 +16,7 @@ from ..model.session_id import file_stem
 logger = logging.getLogger("praison_store")
 SUFFIX = ".json"
 _HEAD_BYTES = 8192
+_EVERY_BYTE = 1 << 62
 
 
 class SessionFile(NamedTuple):
@@ -113,7 +114,7 @@ def ids_with(directory: str, terms: Sequence[str]) -> Iterator[str]:
         archive = f"{directory}/{archive_log.DIRECTORY}/{file.name[: -len(SUFFIX)]}.jsonl"
         try:
             raw = files.bytes_of(path)
-            archived = files.bytes_of(archive)
+            archived = archive_log.read(archive, _EVERY_BYTE)
             # Another store may write letters as \\uXXXX, which no search for bytes finds; those are decoded.
             if lines.parse_head(raw[:_HEAD_BYTES]) is None or _holds(raw, needles) or _holds(archived, needles):
                 info = info_of(directory, file)

@@ -83,7 +83,7 @@ class JsonFilesEngine:
         if entry is None:
             return None
         session, inside, committed_bytes = self._decoded(path, key, entry, document.whole_of)
-        raw = archive_log.read(self._archive_path(key), committed_bytes)
+        raw = archive_log.read(archive_log.path_of(path), committed_bytes)
         return session, [*inside, *(values.loads_any(line)[0] for line in raw.splitlines() if line)]
 
     def exists(self, key: SessionKey) -> bool:
@@ -99,11 +99,11 @@ class JsonFilesEngine:
         with lock.exclusive(path, timeout_s=self._lock_timeout_s):                  # disk
             entry = self._load(path, key, now_s)                                    # codec
             if any("message_id" in message for message in messages):
-                added, messages = self._not_stored(key, entry.file, added, messages)
+                added, messages = self._not_stored(path, entry.file, added, messages)
                 if not added:
                     return entry.file.revision
             entry, splice = self._cut(path, key, entry, added, policy, now_s)       # retention
-            self._write(path, key, entry, splice, policy, messages)                 # disk
+            self._write(path, entry, splice, policy, messages)                      # disk
             return splice.file.revision
 
     def update(
@@ -122,7 +122,7 @@ class JsonFilesEngine:
                 session.updated_at = iso_utc(now_s)
             changed = document.changed_file(session, file, before)                  # codec
             splice = json_window.splice_of(changed, [], policy, changed.updated_at) # retention
-            self._write(path, key, Entry(changed), splice, policy, [])              # disk
+            self._write(path, Entry(changed), splice, policy, [])                   # disk
             session.revision = splice.file.revision
             return session
 
@@ -138,8 +138,8 @@ class JsonFilesEngine:
             session.messages, session.last_compaction, session.updated_at = [], None, iso_utc(now_s)
             session.extra.pop("archived_messages", None)
             emptied = document.changed_file(session, file, [], archived_bytes=0)
-            self._write(path, key, Entry(emptied), Splice(emptied, 0, 0, [], emptied.updated_at), None, [])
-            atomic.remove(self._archive_path(key))
+            self._write(path, Entry(emptied), Splice(emptied, 0, 0, [], emptied.updated_at), None, [])
+            atomic.remove(archive_log.path_of(path))
             return True
 
     def delete(self, key: SessionKey) -> bool:
@@ -159,7 +159,7 @@ class JsonFilesEngine:
             atomic.remove(path)
             if self._durability != "process":
                 atomic.flush_names(path)
-            atomic.remove(self._archive_path(key))
+            atomic.remove(archive_log.path_of(path))
             return True
 
     # ---- the directory ----------------------------------------------------------------------------------------
@@ -203,13 +203,8 @@ class JsonFilesEngine:
     # ---- the steps --------------------------------------------------------------------------------------------
 
     def _path(self, key: SessionKey) -> str:
-        return f"{self._base(key)}/{file_stem(key.session_id)}.json"
-
-    def _archive_path(self, key: SessionKey) -> str:
-        return f"{self._base(key)}/{archive_log.DIRECTORY}/{file_stem(key.session_id)}.jsonl"
-
-    def _base(self, key: SessionKey) -> str:
-        return f"{self.directory}/@{file_stem(key.namespace)}" if key.namespace else self.directory
+        base = f"{self.directory}/@{file_stem(key.namespace)}" if key.namespace else self.directory
+        return f"{base}/{file_stem(key.session_id)}.json"
 
     def _current(self, path: str, key: SessionKey, *, locked: bool = False) -> Entry | None:
         """Return the session as its file stands now: from the cache where the file is proven unchanged (D10)."""
@@ -225,7 +220,7 @@ class JsonFilesEngine:
             return None
         held, state = opened
         raw = files.read_all(held, path, state.st_size)
-        file = lines.parse(raw) or json_repair.other_layout(raw, key, self._cache.last_revision(path))
+        file = lines.parse(raw) or json_repair.other_layout(path, raw, key, self._cache.last_revision(path))
         if file is None:
             held.close()
             return self._repaired(path, key, locked=locked)
@@ -284,7 +279,7 @@ class JsonFilesEngine:
             )
 
     def _not_stored(
-        self, key: SessionKey, file: LineFile, added: list[bytes], messages: Sequence[Record]
+        self, path: str, file: LineFile, added: list[bytes], messages: Sequence[Record]
     ) -> tuple[list[bytes], Sequence[Record]]:
         """Leave out the messages whose id is stored already, in the window or the archive."""
         archive: bytes | None = None
@@ -297,7 +292,7 @@ class JsonFilesEngine:
                     continue
                 seen.add(message_id)
                 if archive is None:
-                    archive = archive_log.read(self._archive_path(key), file.archived_bytes)
+                    archive = archive_log.read(archive_log.path_of(path), file.archived_bytes)
                 needle = lines.id_needle(message_id)
                 if any(lines.line_holds_id(held, message_id) for held in lines.lines_with(archive, needle)):
                     continue
@@ -305,17 +300,16 @@ class JsonFilesEngine:
         return [line for line, _ in kept], [message for _, message in kept]
 
     def _write(
-        self, path: str, key: SessionKey, entry: Entry, splice: Splice, policy: Policy | None, fresh: Sequence[Record]
+        self, path: str, entry: Entry, splice: Splice, policy: Policy | None, fresh: Sequence[Record]
     ) -> None:
         """Store a splice: what leaves goes into the archive first, then the new file takes the old one's place."""
-        removed = splice.removed() if policy is not None and policy.archives else b""
+        durability = self._durability
         try:
-            if removed:
-                splice.archived_bytes = archive_log.append(
-                    self._archive_path(key), removed, committed_bytes=splice.archived_bytes, durability=self._durability
-                )
+            if splice.start and policy is not None and policy.archives and (removed := splice.removed()):
+                archive, archived_bytes = archive_log.path_of(path), splice.archived_bytes
+                splice.archived_bytes = archive_log.append(archive, removed, archived_bytes, durability=durability)
             chunks = splice.chunks()
-            held, signature = atomic.replace_bytes(path, chunks, durability=self._durability)
+            held, signature = atomic.replace_bytes(path, chunks, durability=durability)
             del chunks
             with self._cache.mutex:
                 if entry.file is splice.file:

@@ -6,7 +6,7 @@ import logging
 
 from ..codec import document, salvage
 from ..codec.lines import LineFile
-from ..disk import atomic, files, lock, quarantine, seam
+from ..disk import archive_log, atomic, files, lock, quarantine, seam
 from ..errors import CorruptSessionError, LockTimeoutError, StoreWriteError
 from ..model.session import iso_utc
 from ..model.session_id import SessionKey
@@ -15,7 +15,7 @@ from .cache import Entry
 logger = logging.getLogger("praison_store")
 
 
-def other_layout(raw: bytes, key: SessionKey, last_revision: int) -> LineFile | None:
+def other_layout(path: str, raw: bytes, key: SessionKey, last_revision: int) -> LineFile | None:
     """
     Return a file of another layout (PraisonAI's, one edited by hand) in ours; None where it is damaged.
 
@@ -27,13 +27,18 @@ def other_layout(raw: bytes, key: SessionKey, last_revision: int) -> LineFile | 
         whole = document.decode(raw)
     except ValueError:
         return None
-    file = document.as_lines(whole, key.session_id, iso_utc(seam.time()))
+    file = _as_lines(path, whole, key.session_id)
     if "revision" not in whole.header and last_revision:
         file.revision = max(file.revision, last_revision + 1)
     stored_id = whole.header.get("session_id")
     if stored_id and stored_id != key.session_id:
-        file = document.as_lines(whole, str(stored_id), file.updated_at.decode())  # refused by its reader (D4)
+        file = _as_lines(path, whole, str(stored_id))  # refused by its reader (D4)
     return file
+
+
+def _as_lines(path: str, whole: document.Document, session_id: str) -> LineFile:
+    archived_bytes = archive_log.size_bytes(archive_log.path_of(path))
+    return document.as_lines(whole, session_id, iso_utc(seam.time()), archived_bytes)
 
 
 def repaired(path: str, key: SessionKey, lock_timeout_s: float | None) -> Entry:
@@ -77,7 +82,7 @@ def _repair(path: str, key: SessionKey, *, store: bool) -> tuple[Entry, int | No
     except ValueError as error:
         damage = str(error)
     else:
-        whole = other_layout(raw, key, 0)
+        whole = other_layout(path, raw, key, 0)
         assert whole is not None  # decode() just read it
         return Entry(whole), 0
     header, records, lost = salvage.salvage(raw)
@@ -95,7 +100,7 @@ def _repair(path: str, key: SessionKey, *, store: bool) -> tuple[Entry, int | No
     kept_as = quarantine.keep_copy(path, raw) if store else path
     metadata = header.get("metadata")
     header["metadata"] = {**(metadata if isinstance(metadata, dict) else {}), "recovered_from": kept_as}
-    file = document.as_lines(document.Document(header, records, True), key.session_id, iso_utc(seam.time()))
+    file = _as_lines(path, document.recovered(header, records), key.session_id)
     if store:
         file.revision += 1
         atomic.replace_bytes(path, [file.bytes_whole()], durability="full")[0].close()

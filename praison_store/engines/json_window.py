@@ -21,8 +21,9 @@ def splice_of(file: LineFile, added: Sequence[bytes], policy: Policy, updated_at
     if not policy.overflows(count):
         return Splice(file, 0, 0, added, updated_at)
     start = policy.leaving(count)
-    if _is_simple(file, start):
-        splice = Splice(file, 0, start, added, updated_at)
+    first_kept = file.offset(start)
+    if _is_simple(file, start, first_kept):
+        splice = Splice(file, 0, start, added, updated_at, from_start=first_kept)
     else:
         file = _joined(file, added)
         splice = Splice(file, *policy.cut(file.records()), (), updated_at)
@@ -34,7 +35,7 @@ def splice_of(file: LineFile, added: Sequence[bytes], policy: Policy, updated_at
 _ROLE, _SYSTEM, _TOOL = b'{"role":"', b'{"role":"system"', b"tool"
 
 
-def _is_simple(file: LineFile, start: int) -> bool:
+def _is_simple(file: LineFile, start: int, first_kept: int) -> bool:
     """
     Tell from bytes alone that the window may be cut in front of `start`, with no leading system message to keep.
 
@@ -44,7 +45,7 @@ def _is_simple(file: LineFile, start: int) -> bool:
     body = file.body
     if start >= file.count or not body.startswith(_ROLE) or body.startswith(_SYSTEM):
         return False
-    return body.find(_TOOL, 0, file.offset(start + 1)) < 0
+    return body.find(_TOOL, 0, file.offset(start + 1, start, first_kept)) < 0
 
 
 def _joined(file: LineFile, added: Sequence[bytes]) -> LineFile:
