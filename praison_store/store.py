@@ -7,23 +7,31 @@ leaves the work to the engine; what it returns has happened, and what could not 
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 from .disk import DURABILITIES
-from .engines import Engine
+from .engines import Change, JsonFilesEngine, engine_for
 from .engines.json_check import CheckReport, VacuumReport
-from .engines.json_files import JsonFilesEngine
-from .errors import InvalidArgumentError, SessionNotFoundError, UnsupportedOperationError
+from .errors import (
+    CorruptSessionError,
+    InvalidArgumentError,
+    SessionNotFoundError,
+    StoreReadError,
+    UnsupportedOperationError,
+)
 from .model import arguments, portable, recall
+from .model.exchanges import leading_system
 from .model.message import Content, Record, SessionMessage, new_record, records_of
 from .model.session import CompactionCheckpoint, SessionData, SessionHit, SessionSummary
-from .model.session_id import SessionKey
+from .model.session_id import key_of
 from .model.values import storable
 from .retention import POLICIES, policy_named
+
+logger = logging.getLogger("praison_store")
 
 
 class DefaultSessionStore:
@@ -68,9 +76,7 @@ class DefaultSessionStore:
         self.durability = arguments.one_of(durability, "durability", DURABILITIES)
         self._policy = policy_named(retention, self.max_messages)
         self.session_dir: str | None = None if db is not None else _directory(session_dir)
-        self._engine = _engine(db, self.session_dir, self.lock_timeout, durability)
-
-    # ---- adding -----------------------------------------------------------------------------------------------
+        self._engine = engine_for(db, self.session_dir, lock_timeout_s=self.lock_timeout, durability=durability)
 
     def add_message(
         self, session_id: str, role: str, content: Content, metadata: dict[str, Any] | None = None,
@@ -89,7 +95,7 @@ class DefaultSessionStore:
         """
         now_s = time.time()
         record = new_record(role, content, now_s, metadata, tool_calls, tool_call_id, message_id)
-        self._engine.append(SessionKey(session_id), (record,), now_s=now_s, policy=self._policy)
+        self._engine.append(key_of(session_id), (record,), now_s=now_s, policy=self._policy)
         return True
 
     def add_user_message(
@@ -116,10 +122,8 @@ class DefaultSessionStore:
         now_s = time.time()
         records = records_of(messages, now_s)
         if records:
-            self._engine.append(SessionKey(session_id), records, now_s=now_s, policy=self._policy)
+            self._engine.append(key_of(session_id), records, now_s=now_s, policy=self._policy)
         return bool(records)
-
-    # ---- reading ----------------------------------------------------------------------------------------------
 
     def get_chat_history(self, session_id: str, max_messages: int | None = None) -> list[Record]:
         """
@@ -133,19 +137,16 @@ class DefaultSessionStore:
         Cost: one stat when the file is unchanged, else one read (benchmarks/history.py). Takes no lock.
         Not promised: a message another process adds after the call began.
         """
-        return self._engine.history(SessionKey(session_id), self._newest(max_messages))
+        return self._engine.history(key_of(session_id), self._newest(max_messages))
 
     def get_session(self, session_id: str) -> SessionData:
         """Return the session with its window of messages; an empty one, with revision 0, for an unknown id."""
-        session = self._engine.read(SessionKey(session_id), self._newest(None))
+        session = self._engine.read(key_of(session_id), self._newest(None))
         return SessionData(session_id) if session is None else session
 
     def get_archived_messages(self, session_id: str) -> list[SessionMessage]:
         """Return the messages that left the window, oldest first; empty where none did."""
-        whole = self._engine.whole(SessionKey(session_id))
-        if whole is None:
-            return []
-        session, archived = whole
+        session, archived = self._engine.whole(key_of(session_id)) or (SessionData(session_id), [])
         past = session.past(self._policy.window_messages)
         return [*(SessionMessage.from_dict(record) for record in archived), *past]
 
@@ -155,9 +156,7 @@ class DefaultSessionStore:
 
     def session_exists(self, session_id: str) -> bool:
         """Tell whether the session was ever written and not deleted."""
-        return self._engine.exists(SessionKey(session_id))
-
-    # ---- changing ---------------------------------------------------------------------------------------------
+        return self._engine.exists(key_of(session_id))
 
     def set_chat_history(self, session_id: str, messages: Sequence[SessionMessage | Mapping[str, Any]]) -> bool:
         """Replace the window by these messages in one write; what is archived stays, a checkpoint goes."""
@@ -165,7 +164,7 @@ class DefaultSessionStore:
 
         def change(session: SessionData) -> None:
             session.messages = [SessionMessage.from_dict(record) for record in records]
-            session.last_compaction = None
+            session.last_compaction, session.leading_messages = None, leading_system(records)
 
         return self._update(session_id, change)
 
@@ -220,11 +219,16 @@ class DefaultSessionStore:
 
     def clear_session(self, session_id: str) -> bool:
         """Forget every message, archived ones too; the session stays. False for an unknown id."""
-        return self._engine.clear(SessionKey(session_id), now_s=time.time())
+        def change(session: SessionData) -> bool:
+            session.messages, session.last_compaction, session.leading_messages = [], None, None
+            session.extra.pop("archived_messages", None)
+            return session.revision > 0
+
+        return self._update(session_id, change, keep_archive=False)
 
     def delete_session(self, session_id: str) -> bool:
         """Forget the session and its archive; False for an unknown id."""
-        return self._engine.delete(SessionKey(session_id))
+        return self._engine.delete(key_of(session_id))
 
     def fork_session(self, session_id: str, new_id: str, at: int | None = None) -> SessionData:
         """
@@ -239,9 +243,7 @@ class DefaultSessionStore:
             SessionNotFoundError, SessionExistsError: Nothing was written.
         """
         forked = portable.fork(*self._stored(session_id), new_id, arguments.at_least(at, "at", 0, none=True))
-        return self._engine.update(SessionKey(new_id), portable.become(forked), now_s=time.time(), policy=self._policy)
-
-    # ---- many sessions ----------------------------------------------------------------------------------------
+        return self._engine.update(key_of(new_id), portable.become(forked), now_s=time.time(), policy=self._policy)
 
     def list_sessions(self, limit: int = 50) -> list[Record]:
         """
@@ -252,10 +254,9 @@ class DefaultSessionStore:
             size_bytes, metadata and more. A damaged file is left out and told of in the log.
         Cost: one look at each name and one read of each header returned (benchmarks/listing.py).
         """
-        rows = [info.to_dict() for info in self._engine.find(limit=arguments.at_least(limit, "limit", 1))]
-        for row in rows:
-            row["message_count"] = min(row["message_count"], self._policy.window_messages or row["message_count"])
-        return rows
+        most = self._policy.window_messages
+        found = self._engine.find(limit=arguments.at_least(limit, "limit", 1))
+        return [info.to_dict(most_messages=most) for info in found]
 
     def list_sessions_by_agent(self, agent_name: str, limit: int = 50) -> list[str]:
         """Return the ids of an agent's sessions, the most recently written first."""
@@ -264,14 +265,16 @@ class DefaultSessionStore:
 
     def get_sessions_by_agent(self, agent_name: str, limit: int = 10) -> list[SessionData]:
         """Return an agent's sessions with their messages, the most recently written first."""
-        return [self.get_session(session_id) for session_id in self.list_sessions_by_agent(agent_name, limit)]
+        found = map(self._readable, self.list_sessions_by_agent(agent_name, limit))
+        return [session for session in found if session is not None]
 
     def get_agent_chat_history(
         self, agent_name: str, max_messages: int | None = None, max_sessions: int = 5
     ) -> list[Record]:
         """Return the messages of an agent's newest sessions, each with its `session_id` and `agent_name`."""
-        ids = self.list_sessions_by_agent(agent_name, arguments.at_least(max_sessions, "max_sessions", 1) or 1)
-        named = ((session_id, self.get_chat_history(session_id, max_messages)) for session_id in ids)
+        sessions = self.get_sessions_by_agent(agent_name, arguments.at_least(max_sessions, "max_sessions", 1) or 1)
+        newest = self._newest(max_messages)
+        named = ((session.session_id, session.get_chat_history(newest)) for session in sessions)
         return [{**m, "session_id": session_id, "agent_name": agent_name} for session_id, ms in named for m in ms]
 
     def search(self, query: str, limit: int = 5, window: int = 5) -> list[SessionHit]:
@@ -291,25 +294,19 @@ class DefaultSessionStore:
     def window(self, session_id: str, around: int | str | None = None, window: int = 5) -> list[Record]:
         """Return the messages around an index of `search` (`anchor_index`); around the newest one for None."""
         arguments.at_least(window, "window", 0)
-        whole = self._engine.whole(SessionKey(session_id))
-        messages = whole[0].transcript(whole[1]) if whole else []
-        anchor = len(messages) - 1 if around in (None, "") else _index(around)
-        return recall.rows_around(messages, max(0, min(anchor, len(messages) - 1)), window) if messages else []
+        session, archived = self._engine.whole(key_of(session_id)) or (SessionData(session_id), [])
+        messages, in_archive = session.transcript(archived)
+        anchor = len(messages) - 1 if around in (None, "") else arguments.index(around, "around")
+        anchor = max(0, min(anchor, len(messages) - 1))
+        return recall.rows_around(messages, in_archive, anchor, window) if messages else []
 
     def recent(self, limit: int = 10) -> list[SessionSummary]:
         """Return the most recently written sessions, for browsing."""
-        rows = self.list_sessions(limit)
-        return [
-            SessionSummary(row["session_id"], row["title"] or row["agent_name"] or row["session_id"],
-                           row["updated_at"] or row["created_at"], row["message_count"])
-            for row in rows
-        ]
-
-    # ---- whole sessions and the directory ---------------------------------------------------------------------
+        return [SessionSummary.of(row) for row in self.list_sessions(limit)]
 
     def export_session(self, session_id: str) -> Record:
         """Return everything there is of a session as plain dicts; `import_session` gives it back."""
-        return portable.exported(*self._stored(session_id))
+        return portable.exported(*self._stored(session_id), self._policy.window_messages)
 
     def import_session(self, exported: Mapping[str, Any], *, overwrite: bool = False) -> SessionData:
         """
@@ -320,7 +317,8 @@ class DefaultSessionStore:
         """
         session = portable.imported(exported)
         change = portable.become(session, overwrite=overwrite)
-        return self._engine.update(SessionKey(session.session_id), change, now_s=time.time(), policy=self._policy)
+        key, now_s = key_of(session.session_id), time.time()
+        return self._engine.update(key, change, now_s=now_s, policy=self._policy, keep_archive=not overwrite)
 
     def check(self, repair: bool = False) -> CheckReport:
         """Look at every file of the directory and tell what is wrong; `repair` saves what can be saved."""
@@ -333,7 +331,7 @@ class DefaultSessionStore:
     def invalidate_cache(self, session_id: str | None = None) -> None:
         """Forget what is cached of one session or of all; never needed for correctness."""
         if isinstance(self._engine, JsonFilesEngine):
-            self._engine.invalidate(None if session_id is None else SessionKey(session_id))
+            self._engine.invalidate(None if session_id is None else key_of(session_id))
 
     def close(self) -> None:
         """Give back descriptors and connections; nothing is buffered, and the store may be used again."""
@@ -342,47 +340,44 @@ class DefaultSessionStore:
     def __enter__(self) -> DefaultSessionStore:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
-    # ---- the steps --------------------------------------------------------------------------------------------
+    def _update(self, session_id: str, change: Change, *, keep_archive: bool = True) -> bool:
+        done = False
 
-    def _update(self, session_id: str, change: Any) -> bool:
-        done = [False]
+        def noted(session: SessionData) -> bool:
+            nonlocal done
+            done = change(session) is not False
+            return done
 
-        def counted(session: SessionData) -> bool:
-            done[0] = change(session) is not False
-            return done[0]
+        now_s = time.time()
+        self._engine.update(key_of(session_id), noted, now_s=now_s, policy=self._policy, keep_archive=keep_archive)
+        return done
 
-        self._engine.update(SessionKey(session_id), counted, now_s=time.time(), policy=self._policy)
-        return done[0]
+    def _readable(self, session_id: str) -> SessionData | None:
+        try:
+            return self.get_session(session_id)
+        except (CorruptSessionError, StoreReadError) as error:
+            logger.warning("%r was left out: %s", session_id, error)  # one damaged file hides no other session (D5)
+            return None
 
     def _newest(self, max_messages: int | None) -> int | None:
         asked = arguments.at_least(max_messages, "max_messages", 0, none=True)
         return min(filter(None, (asked, self._policy.window_messages)), default=None)
 
     def _stored(self, session_id: str) -> tuple[SessionData, list[Record]]:
-        whole = self._engine.whole(SessionKey(session_id))
+        whole = self._engine.whole(key_of(session_id))
         if whole is None:
-            raise SessionNotFoundError(f"There is no session {session_id!r}: list_sessions() shows those there are.",
-                                       session_id=session_id)
+            message = f"There is no session {session_id!r}: list_sessions() shows those there are."
+            raise SessionNotFoundError(message, session_id=session_id)
         return whole
 
     def _files(self) -> JsonFilesEngine:
         if not isinstance(self._engine, JsonFilesEngine):
-            raise UnsupportedOperationError("check() and vacuum() look at files, and this store has a db: use its own "
-                                            "tools.", operation="check, vacuum")
+            message = "check() and vacuum() look at files, and this store has a db: use its own tools."
+            raise UnsupportedOperationError(message, operation="check, vacuum")
         return self._engine
-
-
-def _engine(db: object | None, directory: str | None, lock_timeout_s: float, durability: str) -> Engine:
-    if directory is not None:
-        return JsonFilesEngine(directory, lock_timeout_s=lock_timeout_s, durability=durability)
-    from .engines.db_hooks import engine_of  # only who passes a db needs it
-
-    return engine_of(db)
 
 
 def _directory(session_dir: str | os.PathLike[str] | None) -> str:
@@ -394,13 +389,6 @@ def _directory(session_dir: str | os.PathLike[str] | None) -> str:
     if not isinstance(path, str) or "\0" in path:
         raise InvalidArgumentError(f"session_dir is a path in text without NUL, not {path!r}: pass one, or None.")
     return os.path.expanduser(path)
-
-
-def _index(around: Any) -> int:
-    try:
-        return int(around)
-    except (TypeError, ValueError):
-        raise InvalidArgumentError(f"around is the index of a message, not {around!r}: pass anchor_index.") from None
 
 
 _defaults: dict[str, DefaultSessionStore] = {}

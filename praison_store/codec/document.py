@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..model.message import Record, SessionMessage
-from ..model.session import SessionData
+from ..model.session import SessionData, wrong_fields
 from . import lines, values
 
 
@@ -31,15 +31,15 @@ def decode(raw: bytes) -> Document:
     records = data.pop("messages")
     if not all(isinstance(record, dict) for record in records):
         raise ValueError("not a session: a message is no JSON object")
-    for name in ("metadata", "context"):
-        if not isinstance(data.get(name) or {}, dict):
-            raise ValueError(f"not a session: {name} is no JSON object")
+    lines.checked_header(data)
     return Document(data, records, extended or data.get("extended_json") is True)
 
 
 def recovered(header: Record, records: list[Record]) -> Document:
     """Return the document of what was saved of a damaged file."""
-    return decode(values.dumps_extended({**header, "messages": records}))
+    wrong = wrong_fields(header)
+    kept = {name: value for name, value in header.items() if name not in wrong}
+    return decode(values.dumps_extended({**kept, "messages": records}))
 
 
 def as_lines(document: Document, session_id: str, now_iso: str, archived_bytes: int) -> lines.LineFile:
@@ -61,7 +61,7 @@ def as_lines(document: Document, session_id: str, now_iso: str, archived_bytes: 
         "created_at": header.get("created_at") or now_iso,
         "updated_at": header.get("updated_at") or now_iso,
         "archived_bytes": header.get("archived_bytes", archived_bytes),
-        "revision": header.get("revision") if isinstance(header.get("revision"), int) else written,
+        "revision": max(header.get("revision") or written, 1),  # 0 is a session that was never written
     }
     return lines.build(filled, encode_all(records, extended=extended), extended=extended)
 
@@ -86,30 +86,50 @@ def whole_of(file: lines.LineFile) -> tuple[SessionData, list[Record], int]:
     return session, [record for record in inside or () if isinstance(record, dict)], file.archived_bytes
 
 
+def archived_records(raw: bytes) -> tuple[list[Record], int]:
+    """Return the whole messages of an archive, and how many of its lines are damaged."""
+    records, damaged = [], 0
+    for line in raw.splitlines():
+        try:
+            record = values.loads_any(line)[0]
+        except ValueError:
+            record = None
+        if isinstance(record, dict):
+            records.append(record)
+        else:
+            damaged += 1
+    return records, damaged
+
+
 def changed_file(
-    session: SessionData, file: lines.LineFile, before: list[SessionMessage], *, archived_bytes: int | None = None
+    session: SessionData, file: lines.LineFile, before: list[SessionMessage], *, archived_bytes: int
 ) -> lines.LineFile:
     """
     Return the file of a changed session; a message that is the same keeps the bytes it has.
 
     Args:
         before: the message objects `session_of(file)` returned, in their order.
-        archived_bytes: how much of the archive stays the session's; None for as much as before.
+        archived_bytes: how much of the archive stays the session's.
     Cost: decodes the old lines once more, to see which message was changed in place.
     """
+    extended = file.extended or session.extra.get("extended_json") is True
     old = dict(zip(map(id, before), zip(file.lines(), file.records(), strict=True), strict=False))
-    dumps = values.dumps_extended if file.extended else values.dumps
+    dumps = values.dumps_extended if extended else values.dumps
     encoded = []
     for message in session.messages:
         line, record = old.get(id(message), (b"", None))
         now = message.to_dict()
         encoded.append(line if record is not None and _same(record, now) else dumps(now))
-    header = {
-        **session.header(),
-        "revision": max(session.revision, file.revision),
-        "archived_bytes": file.archived_bytes if archived_bytes is None else archived_bytes,
-    }
-    return lines.build(header, encoded, extended=file.extended)
+    revision = max(session.revision, file.revision)
+    header = {**session.header(), "revision": revision, "archived_bytes": archived_bytes}
+    return lines.build(header, encoded, extended=extended)
+
+
+def lines_of(file: lines.LineFile, before: list[SessionMessage], chosen: list[SessionMessage]) -> bytes:
+    """Return the lines of some of the messages `session_of(file)` returned, each with its newline."""
+    wanted = set(map(id, chosen))
+    kept = [line for line, message in zip(file.lines(), before, strict=True) if id(message) in wanted]
+    return b"".join(line + b"\n" for line in kept)
 
 
 def _same(record: Record, now: Record) -> bool:

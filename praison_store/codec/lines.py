@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import InvalidMessageError
+from ..model.session import iso_utc, wrong_fields
 from . import values
 
 TAIL = b"\n]}\n"
@@ -25,6 +26,7 @@ _TEXT = rb'(?:"(?:[^"\\\x00-\x1f]++|\\.)*+"|null)'
 _HEAD = re.compile(
     rb'(\{"session_id":(' + _TEXT + rb'),"agent_name":' + _TEXT + rb',"user_id":' + _TEXT + rb',"created_at":' + _TEXT
     + rb',)"updated_at":"([^"\\]*+)","revision":(\d{1,18}),"message_count":(\d{1,18}),"archived_bytes":(\d{1,18}),'
+    rb'(?:"leading_messages":(\d{1,18}),)?'
 )
 _EXTENDED = b'"extended_json":true'
 
@@ -34,32 +36,34 @@ class LineFile:
     One session's file, taken apart.
 
     Shape: `body` is the messages joined by a comma and a newline; `count` counts them; `archived_bytes` is how much
-    of the archive belongs to this session; `extended` tells that only the standard library reads it exactly.
+    of the archive belongs to this session; `leading` of the messages led the conversation, None until one left;
+    `extended` tells that only the standard library reads it exactly.
     """
 
-    __slots__ = ("archived_bytes", "body", "count", "extended", "fixed", "id_json", "rest", "revision", "updated_at")
+    __slots__ = (
+        "archived_bytes", "body", "count", "extended", "fixed", "id_json", "leading", "rest", "revision", "updated_at",
+    )
 
     def __init__(
         self, fixed: bytes, id_json: bytes, rest: bytes, body: bytearray, *, count: int, revision: int,
-        updated_at: bytes, archived_bytes: int,
+        updated_at: bytes, archived_bytes: int, leading: int | None,
     ) -> None:
         self.fixed, self.id_json, self.rest, self.body = fixed, id_json, rest, body
         self.count, self.revision, self.updated_at = count, revision, updated_at
-        self.archived_bytes = archived_bytes
+        self.archived_bytes, self.leading = archived_bytes, leading
         self.extended = _EXTENDED in rest
 
     def head(self) -> bytes:
         """Return the first line, newline included."""
-        counted = b'"updated_at":"%b","revision":%d,"message_count":%d,"archived_bytes":%d,' % (
-            self.updated_at, self.revision, self.count, self.archived_bytes,
+        return _head(
+            self.fixed, self.updated_at, self.revision, self.count, self.archived_bytes, self.leading, self.rest
         )
-        return self.fixed + counted + self.rest
 
     def copy(self) -> LineFile:
         """Return a copy that a later write does not change."""
         return LineFile(
             self.fixed, self.id_json, self.rest, self.body[:], count=self.count, revision=self.revision,
-            updated_at=self.updated_at, archived_bytes=self.archived_bytes,
+            updated_at=self.updated_at, archived_bytes=self.archived_bytes, leading=self.leading,
         )
 
     def bytes_whole(self) -> bytes:
@@ -67,10 +71,9 @@ class LineFile:
         return self.head() + self.body + (TAIL if self.count else TAIL[1:])
 
     def header(self) -> dict[str, Any]:
-        """Return the decoded first line: every field but the messages."""
+        """Return the decoded first line: every field but the messages. Raises ValueError where it is damaged."""
         raw = self.head()[: -len(_OPEN)].rstrip(b",") + b"}"
-        header: dict[str, Any] = values.loads_extended(raw) if self.extended else values.loads(raw)
-        return header
+        return checked_header(values.loads_extended(raw) if self.extended else values.loads(raw))
 
     def records(self, first: int = 0, stop: int | None = None) -> list[dict[str, Any]]:
         """
@@ -126,9 +129,12 @@ def lines_with(body: bytes | bytearray, needle: bytes) -> Iterable[bytes]:
 
 
 def line_holds_id(line: bytes, message_id: str) -> bool:
-    """Tell whether the message of a line has this id, not only its text."""
-    record: dict[str, Any] = values.loads_any(line)[0]
-    return record.get("message_id") == message_id
+    """Tell whether the message of a line has this id, not only its text; a damaged line has none."""
+    try:
+        record: Any = values.loads_any(line)[0]
+    except ValueError:
+        return False
+    return isinstance(record, dict) and record.get("message_id") == message_id
 
 
 def parse(raw: bytes) -> LineFile | None:
@@ -149,7 +155,7 @@ def parse(raw: bytes) -> LineFile | None:
         return None
     return LineFile(
         match[1], match[2], raw[match.end() : head_end], body, count=count, revision=int(match[4]),
-        updated_at=match[3], archived_bytes=int(match[6]),
+        updated_at=match[3], archived_bytes=int(match[6]), leading=None if match[7] is None else int(match[7]),
     )
 
 
@@ -160,7 +166,16 @@ def parse_head(raw: bytes) -> tuple[dict[str, Any], int] | None:
     if match is None or not raw.startswith(_OPEN, head_end - len(_OPEN)):
         return None
     header, _extended = values.loads_any(raw[: head_end - len(_OPEN)].rstrip(b",") + b"}")
-    return header, int(match[5])
+    return checked_header(header), int(match[5])
+
+
+def checked_header(header: Any) -> dict[str, Any]:
+    """Return a header whose fields have kinds they can have. Raises ValueError."""
+    if not isinstance(header, dict):
+        raise ValueError("not a session: no JSON object")
+    if wrong := wrong_fields(header):
+        raise ValueError(f"not a session: a value of a wrong kind as {', '.join(wrong)}")
+    return header
 
 
 def build(header: dict[str, Any], lines: Sequence[bytes], *, extended: bool = False) -> LineFile:
@@ -170,13 +185,22 @@ def build(header: dict[str, Any], lines: Sequence[bytes], *, extended: bool = Fa
     assert match is not None, fixed
     return LineFile(
         fixed, match[1], rest, bytearray(_BETWEEN.join(lines)), count=len(lines),
-        revision=int(header.get("revision") or 0), updated_at=values.dumps(header.get("updated_at") or "")[1:-1],
-        archived_bytes=int(header.get("archived_bytes") or 0),
+        revision=int(header.get("revision") or 0), updated_at=values.dumps(_time(header.get("updated_at")) or "")[1:-1],
+        archived_bytes=int(header.get("archived_bytes") or 0), leading=header.get("leading_messages"),
     )
 
 
 _FIXED = ("session_id", "agent_name", "user_id", "created_at")
-_COUNTED = ("updated_at", "revision", "message_count", "archived_bytes")
+_COUNTED = ("updated_at", "revision", "message_count", "archived_bytes", "leading_messages")
+
+
+def _head(
+    fixed: bytes, updated_at: bytes, revision: int, count: int, archived_bytes: int, leading: int | None, rest: bytes
+) -> bytes:
+    counted = b'%b"updated_at":"%b","revision":%d,"message_count":%d,"archived_bytes":%d,' % (
+        fixed, updated_at, revision, count, archived_bytes,
+    )
+    return counted + rest if leading is None else counted + b'"leading_messages":%d,' % leading + rest
 
 
 def encode_rest(header: dict[str, Any], *, extended: bool = False) -> bytes:
@@ -192,15 +216,16 @@ def _encode_header(header: dict[str, Any], extended: bool) -> tuple[bytes, bytes
         others["extended_json"] = True
     others["metadata"] = header.get("metadata") or {}
     try:
-        fixed = dumps({name: _text_or_none(header.get(name)) for name in _FIXED})
+        fixed = dumps({**{name: header.get(name) for name in _FIXED}, "created_at": _time(header.get("created_at"))})
         rest = dumps(others)
     except InvalidMessageError as error:
         raise InvalidMessageError(f"The session would not read back equal: {error}", where="session") from error
     return fixed[:-1] + b",", rest[1:-1] + b"," + _OPEN
 
 
-def _text_or_none(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else str(value)
+def _time(value: Any) -> str | None:
+    """Return a time as ISO-8601 text; other stores may write seconds since 1970."""
+    return iso_utc(value) if isinstance(value, (int, float)) else value
 
 
 class Splice:
@@ -208,11 +233,14 @@ class Splice:
     What a write makes of a file: messages cut out, messages added, one revision more. Nothing changes before `commit`.
 
     Shape: keeps `[:leading]` and `[start:]` of the old messages and puts `added` behind them. `rest` replaces the
-    header's uncounted fields where a cut changes them. `from_start` is where the message `start` begins, if known.
+    header's uncounted fields where a cut changes them; `past` are lines, each with its newline, that left before the
+    cut. `from_start` is where the message `start` begins, if known.
     """
 
-    __slots__ = ("_added", "_end_leading", "_from_start", "archived_bytes", "count", "file", "leading", "rest", "start",
-                 "updated_at")
+    __slots__ = (
+        "_added", "_end_leading", "_from_start", "archived_bytes", "count", "file", "leading", "past", "rest", "start",
+        "updated_at",
+    )
 
     def __init__(
         self, file: LineFile, leading: int, start: int, added: Sequence[bytes], updated_at: bytes, *,
@@ -223,7 +251,12 @@ class Splice:
         self._end_leading = file.offset(leading) if leading else 0
         self._from_start = file.offset(start, leading, self._end_leading) if from_start is None else from_start
         self.count = leading + max(file.count - start, 0) + len(added)
-        self.updated_at, self.archived_bytes, self.rest = updated_at, file.archived_bytes, file.rest
+        self.updated_at, self.archived_bytes, self.rest, self.past = updated_at, file.archived_bytes, file.rest, b""
+
+    @property
+    def leading_messages(self) -> int | None:
+        """How many messages lead the conversation from now on: the first cut counts them, once and for all."""
+        return self.leading if self.start else self.file.leading
 
     def chunks(self) -> list[bytes | memoryview]:
         """Return the new file as pieces to write one after the other; what is kept is a view, not a copy."""
@@ -231,8 +264,9 @@ class Splice:
         view = memoryview(file.body)
         separator = len(_BETWEEN) if 0 < self.leading < file.count else 0
         chunks: list[bytes | memoryview] = [
-            b'%b"updated_at":"%b","revision":%d,"message_count":%d,"archived_bytes":%d,%b' % (
-                file.fixed, self.updated_at, file.revision + 1, self.count, self.archived_bytes, self.rest,
+            _head(
+                file.fixed, self.updated_at, file.revision + 1, self.count, self.archived_bytes, self.leading_messages,
+                self.rest,
             )
         ]
         if self.leading:
@@ -250,7 +284,8 @@ class Splice:
     def removed(self) -> bytes:
         """Return the lines that leave, each with a newline, as they go into the archive."""
         removed = bytes(self.file.body[self._end_leading : self._from_start])
-        return removed.removesuffix(_BETWEEN).replace(_BETWEEN, b"\n") + b"\n" if removed else b""
+        cut = removed.removesuffix(_BETWEEN).replace(_BETWEEN, b"\n") + b"\n" if removed else b""
+        return self.past + cut
 
     def commit(self) -> None:
         """Make the file in memory equal to what was written. Call once, after the write, with no view left."""
@@ -263,5 +298,6 @@ class Splice:
         if body and self._added:
             body += _BETWEEN
         body += self._added
+        file.leading = self.leading_messages
         file.count, file.archived_bytes, file.rest = self.count, self.archived_bytes, self.rest
         file.updated_at, file.revision = self.updated_at, file.revision + 1

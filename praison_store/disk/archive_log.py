@@ -11,7 +11,7 @@ import os
 import stat
 
 from ..errors import StoreReadError, StoreWriteError
-from . import files, seam
+from . import atomic, files, seam
 
 DIRECTORY = ".archive"
 _FLAGS = os.O_RDWR | os.O_CREAT | files.NOFOLLOW | files.BINARY
@@ -25,6 +25,8 @@ def path_of(session_path: str) -> str:
 
 def size_bytes(path: str) -> int:
     """Return how long an archive is; 0 where there is none."""
+    if _is_planted(os.path.dirname(path)):
+        return 0
     signature = files.signature_of(path)
     return signature[2] if signature else 0
 
@@ -90,6 +92,15 @@ def read(path: str, committed_bytes: int) -> bytes:
         return files.read_all(held, path, committed_bytes)
     finally:
         held.close()
+
+
+def remove(path: str) -> None:
+    """Remove an archive, if there is one. Raises StoreWriteError."""
+    directory = os.path.dirname(path)
+    if _is_planted(directory):
+        raise StoreWriteError(f"{directory} is no directory of its own: remove it. Nothing in it was removed.",
+                              path=directory)
+    atomic.remove(path)
 
 
 def _is_planted(directory: str) -> bool:

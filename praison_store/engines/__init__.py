@@ -8,6 +8,21 @@ Invariants kept here:
 Considered and not taken: a base class. An engine is whatever has the contract's methods, a test's included.
 """
 
-from .contract import Engine
+from .contract import Change, Engine
+from .json_files import JsonFilesEngine
 
-__all__ = ["Engine"]
+__all__ = ["Change", "Engine", "JsonFilesEngine", "engine_for"]
+
+
+def engine_for(db: object | None, directory: str | None, *, lock_timeout_s: float, durability: str) -> Engine:
+    """
+    Return the engine a store asks for: what it was given as `db`, else JSON files in a directory.
+
+    Raises:
+        InvalidArgumentError: `db` is neither an engine nor an adapter. StoreWriteError: The directory cannot be made.
+    """
+    if db is None and directory is not None:
+        return JsonFilesEngine(directory, lock_timeout_s=lock_timeout_s, durability=durability)
+    from .db_hooks import engine_of  # only who passes a db needs it
+
+    return engine_of(db)

@@ -34,7 +34,9 @@ class Entry:
         plain = self.plain
         if plain is None or not newest or len(plain) <= newest:
             return plain
-        leading = next((index for index, (role, _) in enumerate(plain) if role != "system"), len(plain))
+        leading = self.file.leading
+        if leading is None:
+            leading = next((index for index, (role, _) in enumerate(plain) if role != "system"), len(plain))
         leading = min(leading, newest - 1)
         return plain[:leading] + plain[len(plain) - newest + leading :]
 

@@ -44,13 +44,15 @@ class Engine(Protocol):
         ...
 
     def update(
-        self, key: SessionKey, change: Change, *, now_s: float, policy: Policy, expected_revision: int | None = None
+        self, key: SessionKey, change: Change, *, now_s: float, policy: Policy, expected_revision: int | None = None,
+        keep_archive: bool = True,
     ) -> SessionData:
-        """Read, change and write a session in one turn; one that is unknown starts empty, with revision 0."""
-        ...
+        """
+        Read, change and write a session in one turn; one that is unknown starts empty, with revision 0.
 
-    def clear(self, key: SessionKey, *, now_s: float) -> bool:
-        """Forget every message of a session, archived ones too; False for an unknown one."""
+        A message that stood behind the window and is gone after the change goes to the archive, if the policy has
+        one; `keep_archive=False` forgets both.
+        """
         ...
 
     def delete(self, key: SessionKey) -> bool:

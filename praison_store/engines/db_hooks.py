@@ -109,14 +109,11 @@ class DbHooksEngine:
         return [_record_of(message) for message in started or ()]
 
     def update(
-        self, key: SessionKey, change: Change, *, now_s: float, policy: Policy, expected_revision: int | None = None
+        self, key: SessionKey, change: Change, *, now_s: float, policy: Policy, expected_revision: int | None = None,
+        keep_archive: bool = True,
     ) -> SessionData:
         """Refuse: no hook changes a session."""
         _unsupported("changing a session")
-
-    def clear(self, key: SessionKey, *, now_s: float) -> bool:
-        """Refuse: no hook forgets messages."""
-        _unsupported("clearing a session")
 
     def delete(self, key: SessionKey) -> bool:
         """Refuse: no hook forgets a session."""

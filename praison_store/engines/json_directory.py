@@ -78,15 +78,14 @@ def info_of(directory: str, file: SessionFile) -> SessionInfo | None:
                 info = _info_of_whole(path, state.st_size)
         finally:
             held.close()
+        stem = file.name[: -len(SUFFIX)]
+        info.session_id = info.session_id or stem
+        if file_stem(info.session_id) == stem:
+            return info
+        logger.warning("%s holds the session %r: adopt it with `praison-store import`", path, info.session_id)
     except (StoreReadError, ValueError) as error:
         logger.warning("%s was left out: %s", path, error)
-        return None
-    stem = file.name[: -len(SUFFIX)]
-    info.session_id = info.session_id or stem
-    if file_stem(info.session_id) != stem:
-        logger.warning("%s holds the session %r: adopt it with `praison-store import`", path, info.session_id)
-        return None
-    return info
+    return None
 
 
 def _info_of_head(raw: bytes, size_bytes: int) -> SessionInfo | None:

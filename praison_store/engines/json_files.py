@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -9,7 +10,7 @@ from typing import TypeVar
 from ..codec import document, lines, values
 from ..codec.lines import LineFile, Splice
 from ..disk import archive_log, atomic, files, lock
-from ..errors import InvalidSessionIdError, RevisionConflictError
+from ..errors import CorruptSessionError, InvalidSessionIdError, RevisionConflictError, StoreReadError
 from ..model.exchanges import newest_window
 from ..model.message import Record, llm_message
 from ..model.session import SessionData, SessionInfo, iso_utc
@@ -20,6 +21,7 @@ from .cache import Entry, SessionCache, plain_of
 from .contract import Change
 
 T = TypeVar("T")
+logger = logging.getLogger("praison_store")
 
 
 class JsonFilesEngine:
@@ -55,11 +57,11 @@ class JsonFilesEngine:
             plain = entry.plain_window(newest)
         if plain is not None:
             return [{"role": role, "content": content} for role, content in plain]
-        records, revision = self._decoded(path, key, entry, lambda file: (file.records(), file.revision))
+        records, file = self._decoded(path, key, entry, lambda file: (file.records(), file))
         with self._cache.mutex:
-            if entry.file.revision == revision:
+            if entry.file.revision == file.revision:
                 entry.plain = plain_of(records)
-        leading, start = newest_window(records, newest) if newest else (0, 0)
+        leading, start = newest_window(records, newest, file.leading) if newest else (0, 0)
         return [llm_message(record) for record in records[:leading] + records[start:]]
 
     def read(self, key: SessionKey, newest: int | None) -> SessionData | None:
@@ -83,8 +85,10 @@ class JsonFilesEngine:
         if entry is None:
             return None
         session, inside, committed_bytes = self._decoded(path, key, entry, document.whole_of)
-        raw = archive_log.read(archive_log.path_of(path), committed_bytes)
-        return session, [*inside, *(values.loads_any(line)[0] for line in raw.splitlines() if line)]
+        archived, damaged = document.archived_records(archive_log.read(archive_log.path_of(path), committed_bytes))
+        if damaged:
+            logger.warning("%s: %d archived messages are damaged and were left out", path, damaged)
+        return session, [*inside, *archived]
 
     def exists(self, key: SessionKey) -> bool:
         """Tell whether the session has a file of its own."""
@@ -107,7 +111,8 @@ class JsonFilesEngine:
             return splice.file.revision
 
     def update(
-        self, key: SessionKey, change: Change, *, now_s: float, policy: Policy, expected_revision: int | None = None
+        self, key: SessionKey, change: Change, *, now_s: float, policy: Policy, expected_revision: int | None = None,
+        keep_archive: bool = True,
     ) -> SessionData:
         """Read, change and write a session in one turn; see `Engine.update`."""
         path = self._path(key)                                                      # model/session_id
@@ -116,31 +121,26 @@ class JsonFilesEngine:
             if expected_revision is not None and session.revision != expected_revision:
                 raise _conflict(key, expected_revision, session.revision)
             before, updated_at = list(session.messages), session.updated_at
+            past = session.past(policy.window_messages)
             if change(session) is False:                                            # store
                 return session
             if session.updated_at == updated_at:
                 session.updated_at = iso_utc(now_s)
-            changed = document.changed_file(session, file, before)                  # codec
-            splice = json_window.splice_of(changed, [], policy, changed.updated_at) # retention
+            archived_bytes = file.archived_bytes if keep_archive else 0
+            changed = document.changed_file(session, file, before, archived_bytes=archived_bytes)
+            if not keep_archive:
+                # Nothing may leave in this write: the archive is still the old session's until the file is replaced.
+                splice = Splice(changed, 0, 0, [], changed.updated_at)
+            else:
+                splice = json_window.splice_of(changed, [], policy, changed.updated_at)  # retention
+                # What no read showed any more leaves through the archive, whatever became of the window.
+                kept = set(map(id, session.messages))
+                splice.past = document.lines_of(file, before, [m for m in past if id(m) not in kept])
             self._write(path, Entry(changed), splice, policy, [])                   # disk
+            if not keep_archive:
+                archive_log.remove(archive_log.path_of(path))
             session.revision = splice.file.revision
             return session
-
-    def clear(self, key: SessionKey, *, now_s: float) -> bool:
-        """Forget every message of a session; see `Engine.clear`. The archive goes after the session let go of it."""
-        path = self._path(key)
-        if files.signature_of(path) is None:
-            return False
-        with lock.exclusive(path, timeout_s=self._lock_timeout_s):
-            file, session = self._session(path, key, now_s)
-            if not session.revision:
-                return False
-            session.messages, session.last_compaction, session.updated_at = [], None, iso_utc(now_s)
-            session.extra.pop("archived_messages", None)
-            emptied = document.changed_file(session, file, [], archived_bytes=0)
-            self._write(path, Entry(emptied), Splice(emptied, 0, 0, [], emptied.updated_at), None, [])
-            atomic.remove(archive_log.path_of(path))
-            return True
 
     def delete(self, key: SessionKey) -> bool:
         """
@@ -159,7 +159,7 @@ class JsonFilesEngine:
             atomic.remove(path)
             if self._durability != "process":
                 atomic.flush_names(path)
-            atomic.remove(archive_log.path_of(path))
+            archive_log.remove(archive_log.path_of(path))
             return True
 
     # ---- the directory ----------------------------------------------------------------------------------------
@@ -171,7 +171,11 @@ class JsonFilesEngine:
     def search(self, terms: Sequence[str]) -> Iterator[tuple[SessionData, list[Record]]]:
         """Yield sessions that may hold one of the terms; see `Engine.search`."""
         for session_id in json_directory.ids_with(self.directory, terms):
-            found = self.whole(SessionKey(session_id))
+            try:
+                found = self.whole(SessionKey(session_id))
+            except (CorruptSessionError, StoreReadError) as error:
+                logger.warning("%r was left out: %s", session_id, error)
+                continue
             if found is not None:
                 yield found
 
@@ -300,12 +304,12 @@ class JsonFilesEngine:
         return [line for line, _ in kept], [message for _, message in kept]
 
     def _write(
-        self, path: str, entry: Entry, splice: Splice, policy: Policy | None, fresh: Sequence[Record]
+        self, path: str, entry: Entry, splice: Splice, policy: Policy, fresh: Sequence[Record]
     ) -> None:
         """Store a splice: what leaves goes into the archive first, then the new file takes the old one's place."""
         durability = self._durability
         try:
-            if splice.start and policy is not None and policy.archives and (removed := splice.removed()):
+            if policy.archives and (splice.start or splice.past) and (removed := splice.removed()):
                 archive, archived_bytes = archive_log.path_of(path), splice.archived_bytes
                 splice.archived_bytes = archive_log.append(archive, removed, archived_bytes, durability=durability)
             chunks = splice.chunks()
@@ -314,6 +318,8 @@ class JsonFilesEngine:
             with self._cache.mutex:
                 if entry.file is splice.file:
                     entry.follow(splice.leading, splice.start, fresh)
+                else:
+                    entry.plain = None
                 splice.commit()
                 entry.file = splice.file
                 if files.CAN_HOLD:

@@ -26,7 +26,7 @@ def splice_of(file: LineFile, added: Sequence[bytes], policy: Policy, updated_at
         splice = Splice(file, 0, start, added, updated_at, from_start=first_kept)
     else:
         file = _joined(file, added)
-        splice = Splice(file, *policy.cut(file.records()), (), updated_at)
+        splice = Splice(file, *policy.cut(file.records(), file.leading), (), updated_at)
     if b'"last_compaction"' in file.rest:
         splice.rest = _with_moved_checkpoint(file, splice.leading, splice.start)
     return splice
@@ -43,7 +43,9 @@ def _is_simple(file: LineFile, start: int, first_kept: int) -> bool:
     are missing from the lines that leave and the first that stays, none of them is part of an exchange.
     """
     body = file.body
-    if start >= file.count or not body.startswith(_ROLE) or body.startswith(_SYSTEM):
+    if start >= file.count or file.leading:
+        return False
+    if file.leading is None and (not body.startswith(_ROLE) or body.startswith(_SYSTEM)):
         return False
     return body.find(_TOOL, 0, file.offset(start + 1, start, first_kept)) < 0
 

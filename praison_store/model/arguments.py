@@ -6,6 +6,8 @@ from typing import Any
 
 from ..errors import InvalidArgumentError
 
+_MOST_SECONDS = 1e9
+
 
 def at_least(value: Any, name: str, least: int, *, none: bool = False) -> int | None:
     """Return a whole number of at least `least`, or None where `none` allows it. Raises InvalidArgumentError."""
@@ -18,9 +20,9 @@ def at_least(value: Any, name: str, least: int, *, none: bool = False) -> int | 
 
 
 def seconds(value: Any, name: str) -> float:
-    """Return a finite number of seconds from 0. Raises InvalidArgumentError."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-        raise InvalidArgumentError(f"{name} is a number of seconds from 0, not {value!r}: pass one.")
+    """Return a number of seconds from 0 to 1e9. Raises InvalidArgumentError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MOST_SECONDS:
+        raise InvalidArgumentError(f"{name} is a number of seconds from 0 to 1e9, not {value!r:.40}: pass one.")
     return float(value)
 
 
@@ -42,3 +44,11 @@ def one_of(value: Any, name: str, choices: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise InvalidArgumentError(f"{name} is one of {', '.join(choices)}, not {value!r}: pass one of them.")
     return value
+
+
+def index(value: Any, name: str) -> int:
+    """Return the whole number of an index, which may be given as text. Raises InvalidArgumentError."""
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidArgumentError(f"{name} is the index of a message, not {value!r}: pass anchor_index.") from None

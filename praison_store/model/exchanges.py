@@ -11,7 +11,8 @@ T = TypeVar("T")
 
 def call_ids(message: Mapping[str, Any]) -> list[Any]:
     """Return the ids of the tool calls a message makes, as OpenAI (`tool_calls`) or Anthropic parts write them."""
-    ids = [call.get("id") for call in message.get("tool_calls") or () if isinstance(call, Mapping)]
+    calls = message.get("tool_calls")
+    ids = [call.get("id") for call in calls if isinstance(call, Mapping)] if isinstance(calls, list) else []
     return ids + _part_fields(message, "tool_use", "id")
 
 
@@ -78,12 +79,14 @@ def in_order(messages: Sequence[T], archived: Sequence[T], leading: int) -> list
     return [*messages[:leading], *archived, *messages[leading:]]
 
 
-def newest_window(messages: Messages, limit: int) -> tuple[int, int]:
+def newest_window(messages: Messages, limit: int, leading: int | None = None) -> tuple[int, int]:
     """
     Choose the newest messages to keep.
 
     Args:
         limit: 1 or more messages.
+        leading: how many system messages led the conversation, where earlier cuts may have brought others behind
+            them; None counts them.
     Returns:
         (leading, start): keep `messages[:leading] + messages[start:]`; (0, 0) keeps all. At most `limit` messages,
         except that the newest exchange is kept whole even where it alone is longer.
@@ -92,7 +95,7 @@ def newest_window(messages: Messages, limit: int) -> tuple[int, int]:
     count = len(messages)
     if count <= limit:
         return 0, 0
-    leading = min(leading_system(messages), limit - 1)
+    leading = min(leading_system(messages) if leading is None else leading, limit - 1)
     marks = exchange_marks(messages)
     wanted = count - (limit - leading)
     for start in range(wanted, count):
@@ -102,6 +105,14 @@ def newest_window(messages: Messages, limit: int) -> tuple[int, int]:
         if not marks[start]:
             return leading, start
     return leading, leading
+
+
+def exchange_start(messages: Messages, index: int) -> int:
+    """Return `index`, or the call's place where `index` stands between a call and its results."""
+    marks = exchange_marks(messages)
+    while index > 0 and marks[index]:
+        index -= 1
+    return index
 
 
 def whole_exchanges(messages: Messages, start: int, stop: int, anchor: int) -> tuple[int, int]:

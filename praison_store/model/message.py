@@ -87,26 +87,30 @@ def new_record(
     tool_calls: list[Any] | None = None,
     tool_call_id: str | None = None,
     message_id: str | None = None,
+    *,
+    any_number: bool = False,
 ) -> Record:
     """
     Return the record of a new message, checked so that it reads back equal (D6).
 
+    Args:
+        any_number: see `storable`; for messages that another store holds already.
     Raises:
         InvalidMessageError: A field has the wrong type or holds what JSON cannot. Nothing was written.
     """
     if type(role) is not str or not role:
         role = _text(role, "role")
     if type(content) is not str and content is not None:
-        content = _content(content)
+        content = _content(content, any_number)
     record: Record = {"role": role, "content": content, "timestamp": now_s, "metadata": {}}
     if metadata:
         if not isinstance(metadata, dict):
             raise _wrong("metadata", metadata, "a dict")
-        record["metadata"] = storable(metadata, "metadata")
+        record["metadata"] = storable(metadata, "metadata", any_number=any_number)
     if tool_calls:
         if not isinstance(tool_calls, list):
             raise _wrong("tool_calls", tool_calls, "a list of dicts")
-        record["tool_calls"] = storable(tool_calls, "tool_calls")
+        record["tool_calls"] = storable(tool_calls, "tool_calls", any_number=any_number)
     if tool_call_id is not None:
         record["tool_call_id"] = _text(tool_call_id, "tool_call_id")
     if message_id is not None:
@@ -114,7 +118,9 @@ def new_record(
     return record
 
 
-def records_of(messages: Sequence[SessionMessage | Mapping[str, Any]], now_s: float) -> list[Record]:
+def records_of(
+    messages: Sequence[SessionMessage | Mapping[str, Any]], now_s: float, *, any_number: bool = False
+) -> list[Record]:
     """
     Return the checked records of messages given as dicts or SessionMessage; `now_s` stamps those without a time.
 
@@ -123,10 +129,12 @@ def records_of(messages: Sequence[SessionMessage | Mapping[str, Any]], now_s: fl
     """
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
         raise _wrong("messages", messages, "a list of dicts or SessionMessage")
-    return [_record_of(message, index, now_s) for index, message in enumerate(messages)]
+    return [_record_of(message, index, now_s, any_number) for index, message in enumerate(messages)]
 
 
-def _record_of(message: SessionMessage | Mapping[str, Any], index: int, now_s: float) -> Record:
+def _record_of(
+    message: SessionMessage | Mapping[str, Any], index: int, now_s: float, any_number: bool
+) -> Record:
     data = message.to_dict() if isinstance(message, SessionMessage) else message
     if not isinstance(data, Mapping):
         raise _wrong(f"messages[{index}]", message, "a dict or SessionMessage")
@@ -134,10 +142,12 @@ def _record_of(message: SessionMessage | Mapping[str, Any], index: int, now_s: f
         where = f"messages[{index}]"
         raise InvalidMessageError(f"{where} has no role: add one, such as 'user'.", where=where)
     fields = {name: data[name] for name in _FIELDS if name in data and name not in ("role", "content", "timestamp")}
-    record = new_record(data["role"], data.get("content"), _timestamp(data.get("timestamp"), now_s), **fields)
+    time_s = _timestamp(data.get("timestamp"), now_s)
+    record = new_record(data["role"], data.get("content"), time_s, **fields, any_number=any_number)
     for name, value in data.items():
         if name not in _FIELDS:
-            record[_text(name, f"messages[{index}] key")] = storable(value, f"messages[{index}].{name}")
+            where = f"messages[{index}].{name}"
+            record[_text(name, where)] = storable(value, where, any_number=any_number)
     return record
 
 
@@ -150,10 +160,10 @@ def _timestamp(value: Any, now_s: float) -> float:
     return number
 
 
-def _content(value: Any) -> Content:
+def _content(value: Any, any_number: bool) -> Content:
     if not isinstance(value, (str, list)):
         raise _wrong("content", value, "text, a list of parts, or None")
-    content: Content = storable(value, "content")
+    content: Content = storable(value, "content", any_number=any_number)
     return content
 
 

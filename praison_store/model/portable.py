@@ -6,25 +6,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..errors import InvalidArgumentError, SessionExistsError
-from .exchanges import exchange_marks, in_order, leading_system
+from ..errors import InvalidArgumentError, InvalidMessageError, SessionExistsError
+from .exchanges import exchange_start, in_order, leading_system
 from .message import Record, SessionMessage, records_of
-from .session import SessionData
+from .session import SessionData, wrong_fields
 from .values import storable
 
 FORMAT = "praison-store"
 VERSION = 1
 
 
-def exported(session: SessionData, archived: Sequence[Record]) -> Record:
+def exported(session: SessionData, archived: Sequence[Record], window_messages: int | None) -> Record:
     """
     Return a session as a dict that `imported` takes back.
 
+    Args:
+        window_messages: how many messages a read shows; what stands behind them counts as archived.
     Shape: `{"format", "version", "sessions": [one]}`, as PraisonAI's portable payload; the archive is the session's
     `archived_messages`.
     """
-    data = session.to_dict()
-    data["archived_messages"] = list(archived)
+    past = [message.to_dict() for message in session.past(window_messages)]
+    data = (session.newest(window_messages) if window_messages else session).to_dict()
+    data["archived_messages"] = [*archived, *past]
     return {"format": FORMAT, "version": VERSION, "sessions": [data]}
 
 
@@ -49,25 +52,42 @@ def imported(payload: Mapping[str, Any]) -> SessionData:
         raise InvalidArgumentError("This is no exported session: pass what export_session() returned.")
     if not isinstance(data.get("session_id"), str) or not data["session_id"]:
         raise InvalidArgumentError("The exported session has no session_id: add one.")
-    storable({name: value for name, value in data.items() if name not in ("messages", "archived_messages")}, "session")
+    if wrong := wrong_fields(data):
+        raise InvalidArgumentError(f"The exported session has a value of a wrong kind as {', '.join(wrong)}: mend it.")
     archived = data.get("archived_messages") or []
-    leading = leading_system(data["messages"]) if archived else 0
-    records = records_of(in_order(data["messages"], archived, leading), 0.0)
-    session = SessionData.from_dict({**data, "archived_messages": None, "messages": records})
-    del session.extra["archived_messages"]
+    leading = data.get("leading_messages")
+    leading = (leading_system(_mappings(data["messages"])) if archived else 0) if leading is None else leading
+    records = in_order(data["messages"], archived, leading)
+    others = {name: value for name, value in data.items() if name not in ("messages", "archived_messages")}
+    try:
+        checked = _checked(others, records, any_number=data.get("extended_json") is True)
+    except InvalidMessageError:
+        # Another store may hold NaN or long integers; they are kept, and the file says how to read them.
+        others["extended_json"] = True
+        checked = _checked(others, records, any_number=True)
+    session = SessionData.from_dict({**others, "messages": checked})
+    session.leading_messages = leading if archived else session.leading_messages
     if session.last_compaction is not None:
         session.last_compaction.message_index += len(archived)
     return session
 
 
+def _checked(others: Record, records: Sequence[Any], *, any_number: bool) -> list[Record]:
+    for name, value in others.items():
+        for inner, item in value.items() if isinstance(value, dict) else [("", value)]:
+            storable(item, f"{name}.{inner}", any_number=any_number)
+    return records_of(records, 0.0, any_number=any_number)
+
+
+def _mappings(messages: Sequence[Any]) -> list[Mapping[str, Any]]:
+    return [message if isinstance(message, Mapping) else {} for message in messages]
+
+
 def fork(session: SessionData, archived: Sequence[Record], new_id: str, at: int | None) -> SessionData:
     """Return a new session with the first `at` messages of another; an exchange that reaches past `at` stays out."""
-    records = [{n: v for n, v in record.items() if n != "archived"} for record in session.transcript(archived)]
+    records, _in_archive = session.transcript(archived)
     stop = len(records) if at is None else min(at, len(records))
-    if stop < len(records):
-        marks = exchange_marks(records)
-        while stop > 0 and marks[stop]:
-            stop -= 1
+    stop = exchange_start(records, stop) if stop < len(records) else stop
     checkpoint = session.last_compaction
     if checkpoint is not None:
         index = checkpoint.message_index + len(archived)
@@ -78,6 +98,7 @@ def fork(session: SessionData, archived: Sequence[Record], new_id: str, at: int 
         messages=[SessionMessage.from_dict(record) for record in records[:stop]],
         parent_id=session.session_id,
         last_compaction=checkpoint,
+        leading_messages=session.leading_messages if archived else None,
         revision=0,
         created_at="",
         updated_at="",

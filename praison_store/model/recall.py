@@ -34,7 +34,7 @@ def hit(session: SessionData, archived: Sequence[Record], query: str, around: in
 
     Source: a message scores 2 for the whole query and 1 for each of its words, as in PraisonAI's search.
     """
-    messages = session.transcript(archived)
+    messages, in_archive = session.transcript(archived)
     needle, terms = " ".join(query.lower().split()), terms_of(query)
     scores = [_score(text_of(message.get("content")).lower(), needle, terms) for message in messages]
     best = max(range(len(scores)), key=scores.__getitem__, default=0)
@@ -47,8 +47,8 @@ def hit(session: SessionData, archived: Sequence[Record], query: str, around: in
         snippet=_snippet(text_of(messages[best].get("content")), needle, terms),
         score=sum(scores),
         anchor_index=best,
-        messages=rows_around(messages, best, around),
-        bookends=_bookends(messages),
+        messages=rows_around(messages, in_archive, best, around),
+        bookends=_bookends(messages, in_archive),
     )
 
 
@@ -63,25 +63,25 @@ def title_of(session: SessionData) -> str:
     return str(title)
 
 
-def rows_around(messages: Sequence[Record], anchor: int, around: int) -> list[Record]:
+def rows_around(messages: Sequence[Record], in_archive: range, anchor: int, around: int) -> list[Record]:
     """Return the messages up to `around` before and after one; no tool exchange is cut (D9)."""
     start, stop = max(0, anchor - around), min(len(messages), anchor + around + 1)
     start, stop = whole_exchanges(messages, start, stop, anchor)
-    return [_row(messages[index], index) for index in range(start, stop)]
+    return [_row(messages[index], index, in_archive) for index in range(start, stop)]
 
 
-def _row(message: Record, index: int) -> Record:
+def _row(message: Record, index: int, in_archive: range) -> Record:
     return {
         "index": index,
         "role": message.get("role", ""),
         "content": message.get("content", ""),
         "timestamp": message.get("timestamp"),
-        "archived": bool(message.get("archived")),
+        "archived": index in in_archive,
     }
 
 
-def _bookends(messages: Sequence[Record]) -> dict[str, list[Record]]:
-    spoken = [_row(m, i) for i, m in enumerate(messages) if m.get("role") in ("user", "assistant")]
+def _bookends(messages: Sequence[Record], in_archive: range) -> dict[str, list[Record]]:
+    spoken = [_row(m, i, in_archive) for i, m in enumerate(messages) if m.get("role") in ("user", "assistant")]
     closing = spoken[-_BOOKEND_MESSAGES:] if len(spoken) > _BOOKEND_MESSAGES else []
     return {"opening": spoken[:_BOOKEND_MESSAGES], "closing": closing} if spoken else {}
 

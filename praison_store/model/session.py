@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
 
-from .exchanges import in_order, leading_system, newest_window
+from .exchanges import exchange_start, in_order, leading_system, newest_window
 from .message import Record, SessionMessage
 
 
@@ -68,7 +68,8 @@ class SessionData:
 
     Shape: times are ISO-8601 text in UTC; `revision` grows by one with every write (0: never written); `context` is
     the application's own state; `parent_id` is the session this one was forked from; `extra` keeps every field this
-    version does not know. `messages` is the window a read shows, oldest first.
+    version does not know. `messages` is the window a read shows, oldest first; `leading_messages` of them are the
+    system messages that led the conversation, counted when the first message left (None before: count them).
     Source: field names follow the PraisonAI session format.
     """
 
@@ -83,6 +84,7 @@ class SessionData:
     parent_id: str | None = None
     revision: int = 0
     last_compaction: CompactionCheckpoint | None = None
+    leading_messages: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
     def get_chat_history(self, max_messages: int | None = None) -> list[Record]:
@@ -98,7 +100,8 @@ class SessionData:
         summary = {"role": checkpoint.role, "content": checkpoint.summary}
         if max_messages == 1:
             return [summary]
-        after = SessionData(self.session_id, self.messages[checkpoint.message_index :])
+        index = exchange_start([message.to_dict() for message in self.messages], checkpoint.message_index)
+        after = SessionData(self.session_id, self.messages[index:])
         return [summary, *after.get_chat_history(max_messages - 1 if max_messages else None)]
 
     def newest(self, max_messages: int) -> SessionData:
@@ -107,7 +110,8 @@ class SessionData:
         if start == leading:
             return self
         checkpoint = self.last_compaction.after_cut(leading, start) if self.last_compaction else None
-        return replace(self, messages=self.messages[:leading] + self.messages[start:], last_compaction=checkpoint)
+        messages = self.messages[:leading] + self.messages[start:]
+        return replace(self, messages=messages, last_compaction=checkpoint, leading_messages=leading)
 
     def past(self, max_messages: int | None) -> list[SessionMessage]:
         """Return the messages `newest` leaves out, oldest first."""
@@ -115,13 +119,15 @@ class SessionData:
         return self.messages[leading:start]
 
     def _cut(self, max_messages: int) -> tuple[int, int]:
-        return newest_window([message.to_dict() for message in self.messages], max_messages)
+        return newest_window([message.to_dict() for message in self.messages], max_messages, self.leading_messages)
 
-    def transcript(self, archived: Sequence[Record]) -> list[Record]:
-        """Return every message as a record, in the order they were said; archived ones are marked `archived`."""
+    def transcript(self, archived: Sequence[Record]) -> tuple[list[Record], range]:
+        """Return every message as a record, in the order they were said, and which of them are the archived ones."""
         records = [message.to_dict() for message in self.messages]
-        marked = [{**record, "archived": True} for record in archived]
-        return in_order(records, marked, leading_system(records) if archived else 0)
+        leading = self.leading_messages
+        if leading is None:
+            leading = leading_system(records) if archived else 0
+        return in_order(records, archived, leading), range(leading, leading + len(archived))
 
     def header(self) -> Record:
         """Return every field but the messages, as it stands in a file."""
@@ -137,6 +143,8 @@ class SessionData:
             data["parent_id"] = self.parent_id
         if self.context:
             data["context"] = self.context
+        if self.leading_messages is not None:
+            data["leading_messages"] = self.leading_messages
         if self.last_compaction is not None:
             data["last_compaction"] = self.last_compaction.to_dict()
         data.update(self.extra)
@@ -168,8 +176,36 @@ class SessionData:
             parent_id=data.get("parent_id"),
             revision=data.get("revision") or len(messages),
             last_compaction=CompactionCheckpoint.from_dict(compaction) if isinstance(compaction, Mapping) else None,
+            leading_messages=data.get("leading_messages"),
             extra={name: value for name, value in data.items() if name not in _KNOWN},
         )
+
+
+_TEXT, _NUMBER, _DICT = (str, type(None)), (int, float), (dict, type(None))
+_KINDS: dict[str, tuple[type, ...]] = {
+    "session_id": _TEXT, "agent_name": _TEXT, "user_id": _TEXT, "parent_id": _TEXT,
+    "created_at": (*_TEXT, *_NUMBER), "updated_at": (*_TEXT, *_NUMBER),
+    "metadata": _DICT, "context": _DICT, "last_compaction": _DICT,
+    "revision": (int, type(None)), "message_count": (int, type(None)), "archived_bytes": (int, type(None)),
+    "leading_messages": (int, type(None)), "archived_messages": (list, type(None)),
+}
+_CHECKPOINT_KINDS = {"summary": str, "message_index": int, "role": str, "metadata": dict}
+
+
+def wrong_fields(data: Mapping[str, Any]) -> list[str]:
+    """Return the names of a session's fields whose value is of a kind they cannot have."""
+    wrong = []
+    for name, kinds in _KINDS.items():
+        value = data.get(name)
+        negative = type(value) is int and value < 0
+        if not isinstance(value, kinds) or isinstance(value, bool) or negative:
+            wrong.append(name)
+    checkpoint = data.get("last_compaction")
+    if isinstance(checkpoint, Mapping):
+        kinds_fit = all(isinstance(checkpoint.get(name, kind()), kind) for name, kind in _CHECKPOINT_KINDS.items())
+        if not kinds_fit or checkpoint.get("message_index", 0) < 0:
+            wrong.append("last_compaction")
+    return wrong
 
 
 _KNOWN = frozenset(SessionData.__dataclass_fields__) - {"extra"} | {"message_count"}
@@ -209,13 +245,14 @@ class SessionInfo:
             session.extra,
         )
 
-    def to_dict(self) -> Record:
+    def to_dict(self, *, most_messages: int | None = None) -> Record:
         """
-        Return one row of `list_sessions`.
+        Return one row of `list_sessions`; it counts no more than `most_messages`, which is what a read shows.
 
         Source: the keys PraisonAI's rows have (`id`, `title`, `model`, `parent_session_id`, ...), and ours.
         """
         row: Record = {"id": self.session_id, **vars(self)}
+        row["message_count"] = min(self.message_count, most_messages or self.message_count)
         del row["extra"]
         for name in ("title", "agent_id", "source", "agent_key", "parent_session_id", "model", "total_tokens", "cost"):
             row[name] = self.extra.get(name) or self.metadata.get(name)
@@ -231,6 +268,12 @@ class SessionSummary:
     title: str
     when: str
     message_count: int = 0
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> SessionSummary:
+        """Return the summary of a row of `list_sessions`."""
+        title = row["title"] or row["agent_name"] or row["session_id"]
+        return cls(row["session_id"], title, row["updated_at"] or row["created_at"], row["message_count"])
 
 
 @dataclass

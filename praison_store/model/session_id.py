@@ -24,6 +24,14 @@ class SessionKey(NamedTuple):
     namespace: str = ""
 
 
+def key_of(session_id: object) -> SessionKey:
+    """Return the key of an id, as plain text; a str Enum is its text. Raises InvalidSessionIdError."""
+    if type(session_id) is not str:
+        _checked(session_id)
+        session_id = str.__str__(session_id)
+    return SessionKey(session_id)
+
+
 def file_stem(session_id: str) -> str:
     """
     Return the file name of an id, without its suffix.

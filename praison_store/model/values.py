@@ -14,12 +14,13 @@ _INFINITY = float("inf")
 _PLAIN: tuple[tuple[type, Any], ...] = ((str, str.__str__), (int, int), (float, float), (dict, dict), (list, list))
 
 
-def storable(value: Any, where: str, level: int = 0) -> Any:
+def storable(value: Any, where: str, level: int = 0, *, any_number: bool = False) -> Any:
     """
     Return `value` if JSON holds it exactly, or the plain value equal to it.
 
     Args:
         value: text, int of 64 bits, finite float, bool, None, list, or dict with text keys; nested up to 200 levels.
+        any_number: let NaN, Infinity and longer integers pass too; another store may have written them.
         where: the path of the value inside the message, for the error.
     Returns:
         The value itself, or an equal one of plain types where it holds a subclass (a str Enum, an OrderedDict).
@@ -31,23 +32,23 @@ def storable(value: Any, where: str, level: int = 0) -> Any:
     if kind is str or value is None or kind is bool:
         return value
     if kind is int:
-        if _SMALLEST <= value <= _LARGEST:
+        if any_number or _SMALLEST <= value <= _LARGEST:
             return value
         raise _refused(where, "an integer past 64 bits", "store it as text")
     if kind is float:
-        if -_INFINITY < value < _INFINITY:
+        if any_number or -_INFINITY < value < _INFINITY:
             return value
         raise _refused(where, f"{value!r}, which JSON does not have", "store None or text")
     if level > NESTING_LEVELS:
         raise _refused(where[:60] + "...", f"more than {NESTING_LEVELS} levels deep, or holds itself", "flatten it")
     if kind is dict:
-        return _storable_dict(value, where, level)
+        return _storable_dict(value, where, level, any_number)
     if kind is list:
-        return _storable_list(value, where, level)
+        return _storable_list(value, where, level, any_number)
     return _plain(value, where, level)
 
 
-def _storable_dict(value: dict[Any, Any], where: str, level: int) -> dict[str, Any]:
+def _storable_dict(value: dict[Any, Any], where: str, level: int, any_number: bool) -> dict[str, Any]:
     changed: dict[str, Any] | None = None
     for key, item in value.items():
         if type(key) is not str:
@@ -55,15 +56,15 @@ def _storable_dict(value: dict[Any, Any], where: str, level: int) -> dict[str, A
         kind = type(item)
         if kind is str or item is None or kind is bool:
             continue
-        stored = storable(item, f"{where}.{key}", level + 1)
+        stored = storable(item, f"{where}.{key}", level + 1, any_number=any_number)
         if stored is not item:
             changed = dict(value) if changed is None else changed
             changed[key] = stored
     return value if changed is None else changed
 
 
-def _storable_list(value: list[Any], where: str, level: int) -> list[Any]:
-    stored = [storable(item, f"{where}[{index}]", level + 1) for index, item in enumerate(value)]
+def _storable_list(value: list[Any], where: str, level: int, any_number: bool) -> list[Any]:
+    stored = [storable(item, f"{where}[{i}]", level + 1, any_number=any_number) for i, item in enumerate(value)]
     return value if all(new is old for new, old in zip(stored, value, strict=True)) else stored
 
 

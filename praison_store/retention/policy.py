@@ -31,9 +31,9 @@ class Policy:
         """Return how many of `count` messages leave at least, were there no exchange to keep whole."""
         return count - (self.window_messages or count)
 
-    def cut(self, messages: Messages) -> tuple[int, int]:
-        """Choose what stays of all messages: `messages[:leading] + messages[start:]`."""
-        return (0, 0) if self.window_messages is None else newest_window(messages, self.window_messages)
+    def cut(self, messages: Messages, leading: int | None) -> tuple[int, int]:
+        """Choose what stays of all messages: `messages[:leading] + messages[start:]`; see `newest_window`."""
+        return (0, 0) if self.window_messages is None else newest_window(messages, self.window_messages, leading)
 
 
 def policy_named(name: str, max_messages: int) -> Policy:

@@ -1,0 +1,107 @@
+"""The app: every command under one name, and the one place where errors become a line and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from .. import InvalidArgumentError, SessionStoreError, __version__
+from . import add, check, delete, demo, exit_codes, export, import_, list_, search, show, stats, tail, vacuum
+from .printing import WarningLines, tell
+
+NAME = "praison-store"
+# Both click and the copy of it inside newer typers raise this for a command line they cannot read.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name=NAME,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes:\n\n" + "\n\n".join(f"{code} = {what}" for code, what in exit_codes.meanings().items()),
+)
+
+_LOOK, _WRITE, _KEEP = "Look", "Write", "Keep and mend"
+for _panel, _name, _command in (
+    (_LOOK, "demo", demo.demo),
+    (_LOOK, "list", list_.list_sessions),
+    (_LOOK, "show", show.show),
+    (_LOOK, "search", search.search),
+    (_LOOK, "tail", tail.tail),
+    (_LOOK, "stats", stats.stats),
+    (_WRITE, "add", add.add),
+    (_WRITE, "delete", delete.delete),
+    (_KEEP, "export", export.export),
+    (_KEEP, "import", import_.import_files),
+    (_KEEP, "check", check.check),
+    (_KEEP, "vacuum", vacuum.vacuum),
+):
+    app.command(_name, rich_help_panel=_panel)(_command)
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """
+    Conversation history of AI agents, in a directory that any number of processes share.
+
+    New here? `praison-store demo` shows it at work in a few seconds.
+    """
+    if version:
+        print(f"{NAME} {__version__}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; return its exit code. An error is one line on stderr, a closed pipe or Ctrl-C not even that."""
+    logger, warnings = logging.getLogger("praison_store"), WarningLines(logging.WARNING)
+    logger.addHandler(warnings)
+    try:
+        _invoke(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a reader that has gone is still ours to notice
+    except (SessionStoreError, exit_codes.IncompleteError, OSError, KeyboardInterrupt) as error:
+        _tell_error(error)
+        return exit_codes.exit_code_of(error)
+    except _UsageError as error:
+        _tell_usage_error(error)
+        return exit_codes.exit_code_of(InvalidArgumentError(""))
+    except typer.Exit as end:
+        return end.exit_code
+    finally:
+        logger.removeHandler(warnings)
+    return exit_codes.DONE
+
+
+def _invoke(arguments: Sequence[str]) -> None:
+    # What typer's own `main` does, without its ideas of how to tell an error and which code to end with.
+    command = typer.main.get_command(app)
+    with command.make_context(NAME, list(arguments)) as context:
+        command.invoke(context)
+
+
+def _tell_error(error: BaseException) -> None:
+    if isinstance(error, BrokenPipeError):
+        # Python flushes stdout once more at its end, and would complain about the pipe then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    elif isinstance(error, OSError) and not isinstance(error, SessionStoreError):
+        named = f"{error.filename}: " if error.filename else ""
+        tell(f"{named}{error.strerror or error}", label="error: ", style="red")
+    elif not isinstance(error, KeyboardInterrupt):
+        tell(str(error), label="error: ", style="red")
+
+
+def _tell_usage_error(error: Exception) -> None:
+    context: typer.Context | None = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else NAME
+    message = getattr(error, "format_message", lambda: str(error))().rstrip(".")
+    tell(f"{message}. `{path} --help` tells what there is.", label="error: ", style="red")
