@@ -30,6 +30,8 @@ def add(
 
     When the command ends without an error the message is on the disk. Put -- in front of a TEXT that begins with a
     dash.
+
+    Example: praison-store add my-session user "Hello, my name is Alice"
     """
     content = _stdin_text() if text == "-" else text
     fields = _object(metadata)

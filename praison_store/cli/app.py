@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -24,8 +25,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes:\n\n" + "\n\n".join(f"{code} = {what}" for code, what in exit_codes.meanings().items()),
+    epilog="Exit codes:\n" + "\n".join(f"{code:>5} = {what}" for code, what in exit_codes.meanings().items()),
 )
+
+
+def _help_of(command: Callable[..., None]) -> str:
+    """Return a command's docstring with each paragraph on one line, which typer breaks to fit the terminal."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
 
 _LOOK, _WRITE, _KEEP = "Look", "Write", "Keep and mend"
 for _panel, _name, _command in (
@@ -42,7 +50,7 @@ for _panel, _name, _command in (
     (_KEEP, "check", check.check),
     (_KEEP, "vacuum", vacuum.vacuum),
 ):
-    app.command(_name, rich_help_panel=_panel)(_command)
+    app.command(_name, help=_help_of(_command), rich_help_panel=_panel)(_command)
 
 
 @app.callback(invoke_without_command=True)

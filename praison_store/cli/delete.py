@@ -14,7 +14,7 @@ from .printing import counted, err, out
 
 
 def delete(
-    session_ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The sessions to delete.")],
+    session_ids: Annotated[list[str], typer.Argument(metavar="ID", help="The sessions to delete.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     directory: Directory = None,
 ) -> None:

@@ -17,8 +17,8 @@ from multiprocessing.process import BaseProcess
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from ..disk import seam
 from ..model.message import Record
 from ..model.session_id import file_stem
 from ..store import DefaultSessionStore
@@ -41,7 +41,7 @@ class Proof:
     file: str
     workers: int
     messages_each: int
-    seconds: float
+    seconds: float = 0.0
     found: int = 0
     in_window: int = 0
     in_archive: int = 0
@@ -61,8 +61,8 @@ def demo(
     workers: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="How many processes write.")] = 4,
     messages: Annotated[int, typer.Option(min=1, metavar="N", help="How many messages each of them stores.")] = 50,
     directory: Annotated[
-        str | None, typer.Option("--dir", metavar="DIRECTORY", show_default="a new temporary directory",
-                                 help="Where to write.")
+        str | None, typer.Option("--dir", metavar="DIRECTORY", show_default=False,
+                                 help="Where to write; else in a new temporary directory.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -75,12 +75,10 @@ def demo(
     directory = directory if directory is not None else tempfile.mkdtemp(prefix="praison-store-demo-")
     with DefaultSessionStore(directory) as store:
         session_id = _new_id(store)
-        started_s = seam.monotonic()
         failed = _write(directory, session_id, workers, messages)
-        seconds = round(seam.monotonic() - started_s, 3)
     with DefaultSessionStore(directory) as store:
         file = f"{store.session_dir}/{file_stem(session_id)}.json"
-        proof = Proof(str(store.session_dir), session_id, file, workers, messages, seconds, failed_workers=failed)
+        proof = Proof(str(store.session_dir), session_id, file, workers, messages, failed_workers=failed)
         said = _prove(store, proof)
     if as_json:
         print_json({**asdict(proof), "ok": proof.ok})
@@ -101,9 +99,11 @@ def _new_id(store: DefaultSessionStore) -> str:
 def _write(directory: str, session_id: str, workers: int, messages: int) -> int:
     """Let the workers write, under a progress bar; return how many of them failed."""
     context = multiprocessing.get_context("spawn")
-    done = context.Value("i", 0)
+    start, done = context.Barrier(workers), context.Value("i", 0)
     processes: list[BaseProcess] = [
-        context.Process(target=append_messages, args=(directory, session_id, worker, messages, done), daemon=True)
+        context.Process(
+            target=append_messages, args=(directory, session_id, worker, messages, start, done), daemon=True
+        )
         for worker in range(1, workers + 1)
     ]
     try:
@@ -113,6 +113,8 @@ def _write(directory: str, session_id: str, workers: int, messages: int) -> int:
         with progress(f"{counted(workers, 'worker')} writing", workers * messages, stays=True) as advance:
             while any(process.is_alive() for process in processes):
                 wait([process.sentinel for process in processes if process.is_alive()], timeout=_REFRESH_S)
+                if any(process.exitcode for process in processes):
+                    start.abort()  # one that died before the start must not keep the others waiting for it
                 advance(done.value)
             advance(done.value)
     finally:
@@ -145,6 +147,8 @@ def _prove(store: DefaultSessionStore, proof: Proof) -> list[Record]:
     expected = set(product(workers, numbers))
     proof.found, proof.in_archive = len(said), len(in_archive)
     proof.in_window = proof.found - proof.in_archive
+    moments = [message["timestamp"] for message in said]
+    proof.seconds = round(max(moments, default=0.0) - min(moments, default=0.0), 3)
     proof.missing = len(expected - times.keys())
     proof.repeated = len(said) - len(times)
     for worker in workers:
@@ -165,13 +169,13 @@ def _print(proof: Proof, newest: list[Record]) -> None:
     table = grid("#", "Role", "Message", "Time", right=("#",), whole=("Message",))
     for number, message in enumerate(newest, proof.found - len(newest) + 1):
         role, moment = message["role"], when(message["timestamp"])
-        table.add_row(str(number), cell(role, role_style(role)), preview(message), cell(moment, "dim"))
+        table.add_row(str(number), cell(role, role_style(role)), Text(preview(message)), cell(moment, "dim"))
     console.print(f"The last {len(newest)} of {counted(proof.found, 'message')}:", style="bold")
     console.print(table)
     expected = proof.workers * proof.messages_each
     where = f"{proof.in_window:,} in the window, {proof.in_archive:,} archived"
     for is_good, claim in (
-        (not proof.failed_workers, f"{proof.workers} processes stored {expected:,} messages in {proof.seconds:.2f} s"),
+        (not proof.failed_workers, f"{proof.workers} processes stored {expected:,} messages within {proof.seconds:.2f} s"),
         (not proof.missing and not proof.repeated, f"each of the {expected:,} is there exactly once: {where}"),
         (not proof.out_of_order, "each process's own order was kept"),
         (not proof.problems, "check found no problem in the directory"),

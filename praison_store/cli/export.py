@@ -29,7 +29,7 @@ class _Counts:
 
 
 def export(
-    session_ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="The sessions to export.")] = None,
+    session_ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="The sessions to export.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Export every session of the directory.")] = False,
     output: Annotated[str, typer.Option(metavar="FILE", help="Where to write; `-` is stdout.")] = "-",
     directory: Directory = None,
@@ -40,6 +40,8 @@ def export(
 
     One session a line. With --output FILE, an older file of that name is replaced only when all is written; there,
     --json prints what was done as JSON.
+
+    Example: praison-store export --all --output backup.json
     """
     if bool(session_ids) == everything:
         raise InvalidArgumentError("Name the sessions to export, or pass --all; not both.")

@@ -37,7 +37,7 @@ class Tally:
 
 
 def import_files(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files or directories; `-` is stdin.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files or directories; `-` is stdin.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace sessions that exist.")] = False,
     directory: Directory = None,
 ) -> None:
@@ -48,6 +48,8 @@ def import_files(
     the file's name: PraisonAI keeps the id "a/b" in a_b.json. Where such a file lies in the very directory that is
     written to, it is moved into .quarantine once its session is stored. To adopt all of them at once, import the
     directory into itself.
+
+    Example: praison-store import ~/.praisonai/sessions
     """
     sources = _sources(paths)
     tally = Tally()

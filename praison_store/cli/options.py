@@ -14,8 +14,8 @@ from ..store import DefaultSessionStore, _directory  # the one home of the defau
 Directory = Annotated[
     str | None,
     typer.Option(
-        "--dir", metavar="DIRECTORY", help="Where the sessions are.",
-        show_default="PRAISON_SESSION_DIR, else ~/.praison/sessions",
+        "--dir", metavar="DIRECTORY", show_default=False,
+        help="Where the sessions are; else in PRAISON_SESSION_DIR, else in ~/.praison/sessions.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]

@@ -17,7 +17,7 @@ from .printing import out, print_json, tell, visible, when
 
 
 def search(
-    words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="The words to look for.")],
+    words: Annotated[list[str], typer.Argument(metavar="WORD", help="The words to look for.")],
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show the N best sessions.")] = 5,
     window: Annotated[int, typer.Option(min=0, metavar="N", help="Messages before and after each match.")] = 1,
     directory: Directory = None,

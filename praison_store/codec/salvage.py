@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from ..model.message import Record
 
 _MESSAGES = re.compile(r'"messages"\s*:\s*\[')
-_NEXT_OBJECT = re.compile(r"\n\s*\{|\{\s*\"role\"")
+# From each newline only its own line is looked at, so that a file full of newlines does not take minutes.
+_NEXT_OBJECT = re.compile(r"\n[ \t\r]*+\{|\{\s*+\"role\"")
+_BETWEEN = re.compile(r"[\s,]*+")
 # Bytes that are no UTF-8 become these characters; a message that holds one did not survive whole.
 _BROKEN_TEXT = re.compile("[\udc80-\udcff]")
 _COUNT = re.compile(r'"message_count"\s*:\s*(\d{1,18})')
@@ -50,7 +52,7 @@ def _header(text: str) -> Record:
 def _messages(text: str, position: int) -> list[Record]:
     decoder = json.JSONDecoder()
     records = []
-    while found := re.compile(r"[\s,]*").match(text, position):
+    while found := _BETWEEN.match(text, position):
         position = found.end()
         record: Any = None
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ..errors import StoreReadError, StoreWriteError
+from ..errors import OutcomeUnknownError, StoreReadError, StoreWriteError
 from . import atomic, files, seam
 
 DIRECTORY = ".archive"
@@ -23,12 +23,15 @@ def path_of(session_path: str) -> str:
     return f"{directory}/{DIRECTORY}/{name.removesuffix('.json')}.jsonl"
 
 
-def size_bytes(path: str) -> int:
-    """Return how long an archive is; 0 where there is none."""
-    if _is_planted(os.path.dirname(path)):
-        return 0
-    signature = files.signature_of(path)
-    return signature[2] if signature else 0
+def names(directory: str) -> list[str]:
+    """Return the names of the archives of a directory's sessions, those that are gone included."""
+    archive = os.path.join(directory, DIRECTORY)
+    return [] if _is_planted(archive) else [name for name in files.names_in(archive) if name.endswith(".jsonl")]
+
+
+def whole_bytes(path: str) -> int:
+    """Return how long an archive is up to its last whole line; 0 where there is none."""
+    return 0 if _is_planted(os.path.dirname(path)) else files.bytes_of(path).rfind(b"\n") + 1
 
 
 def append(path: str, lines: bytes, committed_bytes: int, *, durability: str) -> int:
@@ -95,12 +98,20 @@ def read(path: str, committed_bytes: int) -> bytes:
 
 
 def remove(path: str) -> None:
-    """Remove an archive, if there is one. Raises StoreWriteError."""
-    directory = os.path.dirname(path)
-    if _is_planted(directory):
-        raise StoreWriteError(f"{directory} is no directory of its own: remove it. Nothing in it was removed.",
-                              path=directory)
-    atomic.remove(path)
+    """
+    Remove the archive of a session that let go of it, if there is one.
+
+    Raises:
+        OutcomeUnknownError: The session is as it should be, and the archive is still there.
+    """
+    try:
+        if not _is_planted(os.path.dirname(path)):
+            atomic.remove(path)
+    except OSError as error:
+        raise OutcomeUnknownError(
+            f"The session is as you asked, but its archive {path} could not be removed: {error.strerror}. vacuum() "
+            f"removes it once the session is deleted.", path=path, cause=error,
+        ) from error
 
 
 def _is_planted(directory: str) -> bool:

@@ -173,6 +173,17 @@ def make_directory(path: str) -> None:
         ) from error
 
 
+def names_in(directory: str) -> list[str]:
+    """Return the names in a directory, in no order; none where there is no directory. Raises StoreReadError."""
+    try:
+        with seam.scandir(directory) as entries:
+            return [entry.name for entry in entries]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise unreadable(directory, error) from error
+
+
 def unreadable(path: str, error: OSError) -> StoreReadError:
     """Return the error of a file that is there and cannot be read."""
     reason = "it is a link, which is never followed" if error.errno == errno.ELOOP else error.strerror

@@ -17,7 +17,8 @@ _FLAGS = (
 # to 2 ms and no further, so that who waits long draws as many lots as who comes; only after seconds it tries less.
 _FIRST_PAUSE_S, _PAUSE_S, _LONG_PAUSE_S = 0.0003, 0.002, 0.01
 _LONG_WAIT_S = 1.0
-_held: set[int] = set()
+# Every turn with an open descriptor, waiting ones too: a child forked now has copies of them all.
+_open_turns: set[exclusive] = set()
 
 
 class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeout_s=5.0)
@@ -63,17 +64,37 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
                 raise StoreWriteError(message, path=self._path, cause=error) from error
             raise
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._descriptor < 0:
+            return  # a fork inside the block: the child dropped its copy, the turn is the parent's
+        try:
+            # Closing alone is not enough: a child forked meanwhile has a copy of the descriptor, and with it the lock.
+            with suppress(OSError):  # where the system cannot unlock, the close does; what was written is written
+                seam.unlock(self._descriptor)
+        finally:
+            self._close()
+
+    def check(self) -> None:
+        """Make sure the turn is still this process's. Raises StoreWriteError in a child forked inside the block."""
+        if self._descriptor < 0:
+            raise StoreWriteError(
+                f"This process was forked while its parent had the turn on {self._path}. Nothing was written here: "
+                f"call again.", path=self._path,
+            )
+
     def _taken(self) -> bool:
         """Try once; the lock counts only while its file has its name, or the next writer would lock another one."""
         while True:
             if self._descriptor < 0:
                 self._descriptor = _open(self._path)
+                _open_turns.add(self)
             if not seam.lock(self._descriptor):
                 return False
             state = _checked(self._path, self._descriptor)
             if state.st_nlink:
                 self._is_marked = state.st_size > 0
-                _held.add(self._descriptor)
                 return True
             self._close()
 
@@ -86,7 +107,6 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
         """
         if not self._is_marked or not self._timeout_s:
             return False
-        _held.discard(self._descriptor)
         seam.ftruncate(self._descriptor, 0)
         seam.unlock(self._descriptor)
         return True
@@ -96,23 +116,16 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
             if not seam.fstat(self._descriptor).st_size:
                 seam.ftruncate(self._descriptor, 1)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        descriptor = self._descriptor
-        if descriptor not in _held:
-            return  # a fork inside the block: the child dropped its copy, the lock is the parent's
-        _held.discard(descriptor)
-        try:
-            # Closing alone is not enough: a child forked meanwhile has a copy of the descriptor, and with it the lock.
-            seam.unlock(descriptor)
-        finally:
-            self._close()
-
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
+        _open_turns.discard(self)
         if descriptor >= 0:
             seam.close(descriptor)
+
+    def drop_copy(self) -> None:
+        """Close a forked child's copy of the descriptor, without unlocking: the lock is still the parent's."""
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
 
     def _timed_out(self) -> LockTimeoutError:
         holder = holders(self._descriptor)
@@ -167,9 +180,8 @@ def holders(descriptor: int) -> tuple[int, ...]:
 
 
 def _drop_copies() -> None:
-    """Close the copies of held locks a forked child got, without unlocking: they are still the parent's."""
-    while _held:
-        os.close(_held.pop())
+    while _open_turns:
+        _open_turns.pop().drop_copy()
 
 
 if hasattr(os, "register_at_fork"):

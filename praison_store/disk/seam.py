@@ -46,6 +46,11 @@ def unlock(descriptor: int) -> None:
     _filelock().unlock_descriptor(descriptor)
 
 
+def prepare() -> None:
+    """Import what the first lock needs: a fork during that import by another thread would hang the child."""
+    _filelock()
+
+
 @cache
 def _filelock() -> Any:
     # Imported at use: filelock takes 35 ms to import, as much as a whole `import praison_store` may take.

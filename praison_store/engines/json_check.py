@@ -69,7 +69,7 @@ class _Checker:
         self.report.problems.append(Problem(code, name, message, **more))  # type: ignore[arg-type] # fields of Problem
 
     def run(self) -> CheckReport:
-        for name in sorted(_names(self.directory)):
+        for name in sorted(files.names_in(self.directory)):
             path = os.path.join(self.directory, name)
             try:
                 self._look_at(name, path, seam.lstat(path))
@@ -159,10 +159,10 @@ class _Checker:
         )
 
     def _archives_without_session(self) -> None:
-        for name in sorted(_names(os.path.join(self.directory, archive_log.DIRECTORY))):
-            session = os.path.join(self.directory, name.removesuffix("l"))
-            if name.endswith(".jsonl") and not os.path.lexists(session):
-                self.problem("leftover", f"{archive_log.DIRECTORY}/{name}", "is the archive of a session that is gone")
+        for name in sorted(archive_log.names(self.directory)):
+            if not os.path.lexists(os.path.join(self.directory, name.removesuffix("l"))):
+                text = "is the archive of a session that is gone: run vacuum"
+                self.problem("leftover", f"{archive_log.DIRECTORY}/{name}", text)
 
 
 def check(directory: str, lock_timeout_s: float, repair: bool) -> CheckReport:
@@ -180,13 +180,14 @@ def check(directory: str, lock_timeout_s: float, repair: bool) -> CheckReport:
 
 def vacuum(directory: str) -> VacuumReport:
     """
-    Remove temporary files whose writer is dead, and locks of sessions that are gone and were not used for an hour.
+    Remove temporary files whose writer is dead, archives of sessions that are gone, and locks of such sessions that
+    were not used for an hour.
 
     Raises:
         StoreReadError, StoreWriteError: Something could not be looked at or removed; the rest stays as it is.
     """
     report = VacuumReport()
-    for name in sorted(_names(directory)):
+    for name in sorted(files.names_in(directory)):
         path = os.path.join(directory, name)
         ours = _TEMPORARY.fullmatch(name)
         if ours:
@@ -196,36 +197,28 @@ def vacuum(directory: str) -> VacuumReport:
             _count_removed(path, report, name)
         elif name.endswith(".json.lock") and _is_old(path) and not os.path.lexists(path.removesuffix(".lock")):
             _remove_in_turn(path.removesuffix(".lock"), path, report, name)
+    for name in sorted(archive_log.names(directory)):
+        session_path = os.path.join(directory, name.removesuffix("l"))
+        if not os.path.lexists(session_path):
+            archived = f"{archive_log.DIRECTORY}/{name}"
+            _remove_in_turn(session_path, os.path.join(directory, archived), report, archived)
     return report
 
 
 def _remove_in_turn(session_path: str, path: str, report: VacuumReport, name: str) -> None:
     try:
         with lock.exclusive(session_path, timeout_s=0.0):
-            if not path.endswith(".lock") or not os.path.lexists(session_path):
+            if path.endswith(".tmp") or not os.path.lexists(session_path):
                 _count_removed(path, report, name)
     except LockTimeoutError:
         return  # somebody is writing; the next vacuum will find it
 
 
 def _count_removed(path: str, report: VacuumReport, name: str) -> None:
-    try:
-        size_bytes = seam.lstat(path).st_size
-    except FileNotFoundError:
-        return
-    if atomic.remove(path):
+    signature = files.signature_of(path)
+    if signature is not None and atomic.remove(path):
         report.removed.append(name)
-        report.freed_bytes += size_bytes
-
-
-def _names(directory: str) -> list[str]:
-    try:
-        with seam.scandir(directory) as entries:
-            return [entry.name for entry in entries]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise files.unreadable(directory, error) from error
+        report.freed_bytes += signature[2]
 
 
 def _is_temporary(name: str) -> bool:
@@ -233,10 +226,8 @@ def _is_temporary(name: str) -> bool:
 
 
 def _is_old(path: str) -> bool:
-    try:
-        return seam.time() - seam.lstat(path).st_mtime > _OLD_S
-    except FileNotFoundError:
-        return False
+    signature = files.signature_of(path)
+    return signature is not None and seam.time() - signature[3] / 1e9 > _OLD_S
 
 
 def _is_ours(path: str) -> bool:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from ..codec import document, lines, values
 from ..codec.lines import LineFile, Splice
-from ..disk import archive_log, atomic, files, lock
+from ..disk import archive_log, atomic, files, lock, seam
 from ..errors import CorruptSessionError, InvalidSessionIdError, RevisionConflictError, StoreReadError
 from ..model.exchanges import newest_window
 from ..model.message import Record, llm_message
@@ -22,6 +22,7 @@ from .contract import Change
 
 T = TypeVar("T")
 logger = logging.getLogger("praison_store")
+_SNAPSHOT_TRIES = 5
 
 
 class JsonFilesEngine:
@@ -41,6 +42,7 @@ class JsonFilesEngine:
     def __init__(self, directory: str, *, lock_timeout_s: float = 5.0, durability: str = "full") -> None:
         self.directory = os.path.abspath(directory)
         files.make_directory(self.directory)
+        seam.prepare()
         self._lock_timeout_s = lock_timeout_s
         self._durability = durability
         self._cache = SessionCache()
@@ -77,18 +79,17 @@ class JsonFilesEngine:
         """
         Return a session with all its messages, and the archive; see `Engine.whole`.
 
-        PraisonAI's archive inside the file comes first. One snapshot: the file says how much of the archive is its
-        own, and that part is only ever added to.
+        PraisonAI's archive inside the file comes first. The archive belongs to the session only as long as its file
+        is the same, so both are read again where it is not, at last in a turn of one's own.
         """
         path = self._path(key)
-        entry = self._current(path, key)
-        if entry is None:
-            return None
-        session, inside, committed_bytes = self._decoded(path, key, entry, document.whole_of)
-        archived, damaged = document.archived_records(archive_log.read(archive_log.path_of(path), committed_bytes))
-        if damaged:
-            logger.warning("%s: %d archived messages are damaged and were left out", path, damaged)
-        return session, [*inside, *archived]
+        for _ in range(_SNAPSHOT_TRIES):
+            before = files.signature_of(path)
+            found = self._whole_now(path, key, locked=False)
+            if files.signature_of(path) == before:
+                return found
+        with lock.exclusive(path, timeout_s=self._lock_timeout_s):
+            return self._whole_now(path, key, locked=True)
 
     def exists(self, key: SessionKey) -> bool:
         """Tell whether the session has a file of its own."""
@@ -116,7 +117,7 @@ class JsonFilesEngine:
     ) -> SessionData:
         """Read, change and write a session in one turn; see `Engine.update`."""
         path = self._path(key)                                                      # model/session_id
-        with lock.exclusive(path, timeout_s=self._lock_timeout_s):                  # disk
+        with lock.exclusive(path, timeout_s=self._lock_timeout_s) as turn:          # disk
             file, session = self._session(path, key, now_s)                         # codec
             if expected_revision is not None and session.revision != expected_revision:
                 raise _conflict(key, expected_revision, session.revision)
@@ -124,6 +125,7 @@ class JsonFilesEngine:
             past = session.past(policy.window_messages)
             if change(session) is False:                                            # store
                 return session
+            turn.check()
             if session.updated_at == updated_at:
                 session.updated_at = iso_utc(now_s)
             archived_bytes = file.archived_bytes if keep_archive else 0
@@ -269,6 +271,16 @@ class JsonFilesEngine:
             return decode(file)
         except ValueError:
             return decode(self._repaired(path, key, locked=locked).file)
+
+    def _whole_now(self, path: str, key: SessionKey, *, locked: bool) -> tuple[SessionData, list[Record]] | None:
+        entry = self._current(path, key, locked=locked)
+        if entry is None:
+            return None
+        session, inside, committed_bytes = self._decoded(path, key, entry, document.whole_of, locked=locked)
+        archived, damaged = document.archived_records(archive_log.read(archive_log.path_of(path), committed_bytes))
+        if damaged:
+            logger.warning("%s: %d archived messages are damaged and were left out", path, damaged)
+        return session, [*inside, *archived]
 
     def _repaired(self, path: str, key: SessionKey, *, locked: bool) -> Entry:
         self._cache.drop(path)

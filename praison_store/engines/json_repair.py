@@ -37,7 +37,7 @@ def other_layout(path: str, raw: bytes, key: SessionKey, last_revision: int) -> 
 
 
 def _as_lines(path: str, whole: document.Document, session_id: str) -> LineFile:
-    archived_bytes = archive_log.size_bytes(archive_log.path_of(path))
+    archived_bytes = archive_log.whole_bytes(archive_log.path_of(path))
     return document.as_lines(whole, session_id, iso_utc(seam.time()), archived_bytes)
 
 
