@@ -128,5 +128,14 @@ class MissingExtraError(SessionStoreError, ImportError):
     extra: str
 
 
+def shown(value: object) -> str:
+    """Return a value for an error's message: short, and whatever its own `repr` does."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a foreign __repr__ may raise anything, and the refusal must not fail with it
+        text = "a value that cannot be shown"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def _rebuild(kind: type[SessionStoreError], message: str, fields: dict[str, Any]) -> SessionStoreError:
     return kind(message, **fields)

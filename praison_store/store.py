@@ -13,16 +13,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import errors
 from .disk import DURABILITIES
 from .engines import Change, JsonFilesEngine, engine_for
 from .engines.json_check import CheckReport, VacuumReport
-from .errors import (
-    CorruptSessionError,
-    InvalidArgumentError,
-    SessionNotFoundError,
-    StoreReadError,
-    UnsupportedOperationError,
-)
 from .model import arguments, portable, recall
 from .model.exchanges import leading_system
 from .model.message import Content, Record, SessionMessage, new_record, records_of
@@ -208,8 +202,9 @@ class DefaultSessionStore:
     ) -> bool:
         """Let a summary stand for every message up to now in `get_working_history`; False for a blank one."""
         now_s, text = time.time(), arguments.text(summary, "summary") or ""
-        checkpoint = CompactionCheckpoint(text, 0, role, tokens_before, tokens_after, now_s, metadata or {})
-        storable(checkpoint.to_dict(), "checkpoint")
+        fields = {"summary": text, "role": arguments.text(role, "role"), "tokens_before": tokens_before,
+                  "tokens_after": tokens_after, "timestamp": now_s, "metadata": metadata or {}}
+        checkpoint = CompactionCheckpoint.from_dict(storable(fields, "checkpoint"))
 
         def change(session: SessionData) -> None:
             checkpoint.message_index = len(session.messages)
@@ -242,8 +237,9 @@ class DefaultSessionStore:
         Raises:
             SessionNotFoundError, SessionExistsError: Nothing was written.
         """
-        forked = portable.fork(*self._stored(session_id), new_id, arguments.at_least(at, "at", 0, none=True))
-        return self._engine.update(key_of(new_id), portable.become(forked), now_s=time.time(), policy=self._policy)
+        key, at, most = key_of(new_id), arguments.at_least(at, "at", 0, none=True), self._policy.window_messages
+        forked = portable.fork(*self._stored(session_id), most, key.session_id, at)
+        return self._engine.update(key, portable.become(forked), now_s=time.time(), policy=self._policy)
 
     def list_sessions(self, limit: int = 50) -> list[Record]:
         """
@@ -358,7 +354,7 @@ class DefaultSessionStore:
     def _readable(self, session_id: str) -> SessionData | None:
         try:
             return self.get_session(session_id)
-        except (CorruptSessionError, StoreReadError) as error:
+        except (errors.CorruptSessionError, errors.StoreReadError) as error:
             logger.warning("%r was left out: %s", session_id, error)  # one damaged file hides no other session (D5)
             return None
 
@@ -370,24 +366,23 @@ class DefaultSessionStore:
         whole = self._engine.whole(key_of(session_id))
         if whole is None:
             message = f"There is no session {session_id!r}: list_sessions() shows those there are."
-            raise SessionNotFoundError(message, session_id=session_id)
+            raise errors.SessionNotFoundError(message, session_id=session_id)
         return whole
 
     def _files(self) -> JsonFilesEngine:
         if not isinstance(self._engine, JsonFilesEngine):
             message = "check() and vacuum() look at files, and this store has a db: use its own tools."
-            raise UnsupportedOperationError(message, operation="check, vacuum")
+            raise errors.UnsupportedOperationError(message, operation="check, vacuum")
         return self._engine
 
 
-def _directory(session_dir: str | os.PathLike[str] | None) -> str:
+def _directory(session_dir: object) -> str:
     if session_dir is None:
         session_dir = os.environ.get("PRAISON_SESSION_DIR") or os.path.join("~", ".praison", "sessions")
-    if not isinstance(session_dir, (str, os.PathLike)) or not os.fspath(session_dir):
-        raise InvalidArgumentError(f"session_dir is the path of a directory, not {session_dir!r}: pass one, or None.")
-    path = os.fspath(session_dir)
-    if not isinstance(path, str) or "\0" in path:
-        raise InvalidArgumentError(f"session_dir is a path in text without NUL, not {path!r}: pass one, or None.")
+    path = os.fspath(session_dir) if isinstance(session_dir, os.PathLike) else session_dir
+    if not isinstance(path, str) or not path or "\0" in path:
+        message = f"session_dir is the path of a directory, not {errors.shown(session_dir)}: pass one, or None."
+        raise errors.InvalidArgumentError(message)
     return os.path.expanduser(path)
 
 

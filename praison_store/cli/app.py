@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import logging
 import os
 import sys
@@ -13,7 +14,7 @@ import typer
 
 from .. import InvalidArgumentError, SessionStoreError, __version__
 from . import add, check, delete, demo, exit_codes, export, import_, list_, search, show, stats, tail, vacuum
-from .printing import WarningLines, tell
+from .printing import WarningLines, err, tell
 
 NAME = "praison-store"
 # Both click and the copy of it inside newer typers raise this for a command line they cannot read.
@@ -71,8 +72,11 @@ def main(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit code. An error is one line on stderr, a closed pipe or Ctrl-C not even that."""
-    logger, warnings = logging.getLogger("praison_store"), WarningLines(logging.WARNING)
+    logger, warnings = logging.getLogger("praison_store"), WarningLines()
     logger.addHandler(warnings)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale without our letters is no reason to fail
     try:
         _invoke(arguments)
         if sys.stdout is not None:
@@ -83,6 +87,9 @@ def run(arguments: Sequence[str]) -> int:
     except _UsageError as error:
         _tell_usage_error(error)
         return exit_codes.exit_code_of(InvalidArgumentError(""))
+    except SystemExit:
+        # typer prints help by a console of its own, which ends the process where nobody reads.
+        return exit_codes.exit_code_of(BrokenPipeError())
     except typer.Exit as end:
         return end.exit_code
     finally:
@@ -106,10 +113,13 @@ def _tell_error(error: BaseException) -> None:
         tell(f"{named}{error.strerror or error}", label="error: ", style="red")
     elif not isinstance(error, KeyboardInterrupt):
         tell(str(error), label="error: ", style="red")
+    elif err.is_terminal:
+        err.print()  # the terminal left the cursor behind its ^C
 
 
 def _tell_usage_error(error: Exception) -> None:
     context: typer.Context | None = getattr(error, "ctx", None)
     path = context.command_path if context is not None else NAME
-    message = getattr(error, "format_message", lambda: str(error))().rstrip(".")
-    tell(f"{message}. `{path} --help` tells what there is.", label="error: ", style="red")
+    message = getattr(error, "format_message", lambda: str(error))()
+    stop = "" if message.endswith((".", "?")) else "."
+    tell(f"{message}{stop} `{path} --help` tells what there is.", label="error: ", style="red")

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from .. import CheckReport, Problem
 from .exit_codes import IncompleteError
 from .options import AsJson, Directory, open_existing
 from .printing import cell, counted, grid, out, print_json, progress
+
+LOGGER = logging.getLogger("praison_store")
 
 
 def check(
@@ -25,32 +31,51 @@ def check(
     file of which nothing can be saved is left as it is.
     """
     with open_existing(directory) as store, progress("Checking", None):
-        report = store.check(repair)
+        LOGGER.disabled = True  # the report tells all that the log would
+        try:
+            report = store.check(repair)
+        finally:
+            LOGGER.disabled = False
     if as_json:
         print_json({**asdict(report), "ok": report.ok})
     else:
         _print(report)
     if not report.ok:
-        remaining = sum(not problem.repaired for problem in report.problems)
-        damaged = any(problem.code == "D5" for problem in report.problems)
-        advice = " --repair saves what can be saved." if damaged and not repair else ""
-        raise IncompleteError(f"{counted(remaining, 'problem')} left.{advice}")
+        remaining = [problem for problem in report.problems if not problem.repaired]
+        advice = _advice(report.directory, remaining, repair)
+        raise IncompleteError(f"{counted(len(remaining), 'problem')} left.{advice}")
+
+
+def _advice(directory: str, remaining: Sequence[Problem], repair: bool) -> str:
+    codes, where = {problem.code for problem in remaining}, shlex.quote(directory)
+    advice = " --repair saves what can be saved of damaged files." if "D5" in codes and not repair else ""
+    if "D4" in codes:
+        advice += f" `praison-store import {where} --dir {where}` adopts sessions under foreign names."
+    if "leftover" in codes:
+        advice += f" `praison-store vacuum --dir {where}` removes leftovers."
+    return advice
 
 
 def _print(report: CheckReport) -> None:
     console = out()
     if report.problems:
-        table = grid("", "File", "What", "Saved", "Lost", right=("Saved", "Lost"), whole=("File", "What"))
-        for problem in report.problems:
-            mark = cell("repaired", "bold green") if problem.repaired else cell("problem", "bold red")
-            table.add_row(mark, cell(problem.path, "cyan"), cell(problem.message), *_saved_and_lost(problem))
-        console.print(table)
+        console.print(_table(report.problems))
     archived = f" and {counted(report.archived, 'archived one')}" if report.archived else ""
     verdict, style = ("All is well", "green") if report.ok else ("Not all is well", "red")
     console.print(
         f"{verdict}: {counted(report.sessions, 'session')} with {counted(report.messages, 'message')}{archived}.",
         style=style, soft_wrap=True,
     )
+
+
+def _table(problems: Sequence[Problem]) -> Table:
+    numbers = ["Saved", "Lost"] if any(_saved_and_lost(problem) != ("", "") for problem in problems) else []
+    table = grid("", "File", "What", *numbers, right=("Saved", "Lost"))
+    for problem in problems:
+        mark = cell("repaired", "bold green") if problem.repaired else cell("problem", "bold red")
+        values = _saved_and_lost(problem) if numbers else ()
+        table.add_row(mark, cell(problem.path, "cyan", whole=True), cell(problem.message, whole=True), *values)
+    return table
 
 
 def _saved_and_lost(problem: Problem) -> tuple[str, str]:

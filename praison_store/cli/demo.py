@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from ..errors import SessionNotFoundError
 from ..model.message import Record
 from ..model.session_id import file_stem
 from ..store import DefaultSessionStore
@@ -79,7 +80,7 @@ def demo(
     with DefaultSessionStore(directory) as store:
         file = f"{store.session_dir}/{file_stem(session_id)}.json"
         proof = Proof(str(store.session_dir), session_id, file, workers, messages, failed_workers=failed)
-        said = _prove(store, proof)
+        said = prove(store, proof)
     if as_json:
         print_json({**asdict(proof), "ok": proof.ok})
     else:
@@ -138,9 +139,12 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _prove(store: DefaultSessionStore, proof: Proof) -> list[Record]:
-    """Read archive and window, and fill in what is there of what was acknowledged; return all messages."""
-    _session, said, in_archive = transcript(store, proof.session_id)
+def prove(store: DefaultSessionStore, proof: Proof) -> list[Record]:
+    """Read archive and window with a store that wrote neither, fill in what is there, and return all messages."""
+    try:
+        _session, said, in_archive = transcript(store, proof.session_id)
+    except SessionNotFoundError:
+        said, in_archive = [], range(0)  # no worker stored anything
     marks = [(message["metadata"]["worker"], message["metadata"]["number"]) for message in said]
     times = Counter(marks)
     workers, numbers = range(1, proof.workers + 1), range(1, proof.messages_each + 1)
@@ -166,16 +170,18 @@ def _verdict(proof: Proof) -> str:
 
 def _print(proof: Proof, newest: list[Record]) -> None:
     console = out()
-    table = grid("#", "Role", "Message", "Time", right=("#",), whole=("Message",))
+    table = grid("#", "Role", "Message", "Time", right=("#",))
     for number, message in enumerate(newest, proof.found - len(newest) + 1):
         role, moment = message["role"], when(message["timestamp"])
         table.add_row(str(number), cell(role, role_style(role)), Text(preview(message)), cell(moment, "dim"))
-    console.print(f"The last {len(newest)} of {counted(proof.found, 'message')}:", style="bold")
-    console.print(table)
+    if newest:
+        console.print(f"The last {len(newest)} of {counted(proof.found, 'message')}:", style="bold")
+        console.print(table)
     expected = proof.workers * proof.messages_each
+    speed = f"{expected:,} messages within {proof.seconds:.2f} s"
     where = f"{proof.in_window:,} in the window, {proof.in_archive:,} archived"
     for is_good, claim in (
-        (not proof.failed_workers, f"{proof.workers} processes stored {expected:,} messages within {proof.seconds:.2f} s"),
+        (not proof.failed_workers, f"{proof.workers} processes stored {speed}"),
         (not proof.missing and not proof.repeated, f"each of the {expected:,} is there exactly once: {where}"),
         (not proof.out_of_order, "each process's own order was kept"),
         (not proof.problems, "check found no problem in the directory"),

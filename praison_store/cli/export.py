@@ -53,7 +53,7 @@ def export(
             for piece in _pieces(lines):
                 write_bytes(piece)
         else:
-            _write_file(output, list(_pieces(lines)))
+            _write_file(output, b"".join(_pieces(lines)))
             _tell_what_was_done(output, counts, as_json)
     if counts.left_out:
         raise IncompleteError(f"{counted(counts.left_out, 'file')} could not be exported; `praison-store check` helps.")
@@ -99,7 +99,7 @@ def _pieces(lines: Iterator[bytes]) -> Iterator[bytes]:
     yield _TAIL
 
 
-def _write_file(path: str, pieces: list[bytes]) -> None:
+def _write_file(path: str, raw: bytes) -> None:
     """
     Write a file whole or not at all.
 
@@ -112,9 +112,9 @@ def _write_file(path: str, pieces: list[bytes]) -> None:
         is_special = False
     if is_special:
         with open(path, "wb") as special:
-            special.writelines(pieces)
+            special.write(raw)
     else:
-        atomic.replace_bytes(path, pieces, durability="full")[0].close()
+        atomic.replace_bytes(path, [raw], durability="full")[0].close()
 
 
 def _tell_what_was_done(output: str, counts: _Counts, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated
@@ -15,12 +15,11 @@ import typer
 from ..disk import atomic, files, lock, quarantine
 from ..engines import json_directory
 from ..errors import SessionExistsError, SessionStoreError
-from ..model.session_id import file_stem
 from ..store import DefaultSessionStore
 from .exit_codes import IncompleteError
 from .options import Directory, open_or_make
 from .printing import counted, out, progress, tell, warn
-from .session_files import Found, sessions_in
+from .session_files import Found, is_named_after, sessions_in
 
 _STDIN = "-"
 
@@ -47,23 +46,27 @@ def import_files(
     Files of PraisonAI's own store are read too, and each session is stored under the id inside its file, not under
     the file's name: PraisonAI keeps the id "a/b" in a_b.json. Where such a file lies in the very directory that is
     written to, it is moved into .quarantine once its session is stored. To adopt all of them at once, import the
-    directory into itself.
+    directory into itself, when no program writes them under their old names any more.
 
     Example: praison-store import ~/.praisonai/sessions
     """
     sources = _sources(paths)
     tally = Tally()
     with open_or_make(directory) as store, progress("Importing", len(sources)) as advance:
-        for number, source in enumerate(sources, 1):
+        for number, source in enumerate(sources):
+
+            def within(part: float, before: int = number) -> None:
+                advance(before + part)
+
             try:
-                _import_file(store, source, overwrite, tally)
+                import_file(store, source, overwrite, tally, within)
             except (SessionStoreError, OSError, ValueError) as error:
                 tally.failed += 1
                 warn(f"{source} was skipped: {error}")
-            advance(number)
+            within(1)
     _print(tally)
     if tally.failed:
-        raise IncompleteError(f"{counted(tally.failed, 'file')} were not imported as a whole.")
+        raise IncompleteError("Not everything was imported; the warnings above tell what was not.")
 
 
 def _sources(paths: Sequence[str]) -> list[str]:
@@ -82,10 +85,20 @@ def _sources(paths: Sequence[str]) -> list[str]:
     return sources
 
 
-def _import_file(store: DefaultSessionStore, source: str, overwrite: bool, tally: Tally) -> None:
+def import_file(
+    store: DefaultSessionStore, source: str, overwrite: bool, tally: Tally, advance: Callable[[float], None]
+) -> None:
+    """
+    Take in one file; where it lies in the directory itself, in the turn of its writers.
+
+    Args:
+        advance: is told which part of the file is done, from 0 to 1.
+    Raises:
+        SessionStoreError, ValueError: Nothing of the file was stored, and it stands where it stood.
+    """
     if source == _STDIN:
         raw = sys.stdin.buffer.read() if sys.stdin is not None else b""
-        _store_all(store, sessions_in(raw, None), overwrite, tally)
+        _store_all(store, sessions_in(raw, None), overwrite, tally, advance)
         return
     is_ours = os.path.realpath(os.path.dirname(source)) == os.path.realpath(str(store.session_dir))
     # A file of the directory itself may have a writer still, PraisonAI's store: it waits until the file is adopted.
@@ -94,19 +107,22 @@ def _import_file(store: DefaultSessionStore, source: str, overwrite: bool, tally
         raw = files.bytes_of(source)
         found = sessions_in(raw, source)
         of_one_session = is_ours and not any(session.is_export for session in found)
-        if of_one_session and os.path.basename(source) == f"{file_stem(found[0].session_id)}.json":
+        if of_one_session and is_named_after(source, found[0].session_id):
             tally.in_place += 1
-        elif _store_all(store, found, overwrite, tally) and of_one_session:
+        elif _store_all(store, found, overwrite, tally, advance) and of_one_session:
             kept_as = quarantine.keep_copy(source, raw)
             atomic.remove(source)
             atomic.flush_names(source)
             tell(f"{os.path.basename(source)} was adopted as {found[0].session_id!r}; the old file is {kept_as}.")
 
 
-def _store_all(store: DefaultSessionStore, found: Sequence[Found], overwrite: bool, tally: Tally) -> bool:
+def _store_all(
+    store: DefaultSessionStore, found: Sequence[Found], overwrite: bool, tally: Tally, advance: Callable[[float], None]
+) -> bool:
     """Store sessions, each for itself; tell whether all of them are stored now."""
     before = tally.sessions
-    for session in found:
+    for number, session in enumerate(found):
+        advance(number / len(found))
         try:
             store.import_session(session.payload, overwrite=overwrite)
         except SessionExistsError:
@@ -118,7 +134,7 @@ def _store_all(store: DefaultSessionStore, found: Sequence[Found], overwrite: bo
             warn(f"{session.session_id!r} was skipped: {error}")
             continue
         tally.sessions += 1
-        tally.messages += session.messages
+        tally.messages += session.message_count()
         if session.missing:
             tally.failed += 1
             warn(f"{session.session_id!r} was imported, but {session.missing}.")

@@ -13,6 +13,8 @@ from .options import AsJson, Directory, open_existing
 from .printing import cell, counted, grid, out, print_json, tell, when
 
 DEFAULT_SESSIONS = 50
+_NARROW_COLUMNS, _WIDE_COLUMNS, _TITLE_COLUMNS = 60, 100, 40
+_TO_THE_MINUTE = len("2026-01-02 04:00")
 
 
 def list_sessions(
@@ -37,15 +39,24 @@ def list_sessions(
 
 
 def _print_table(rows: list[Record], *, more: bool) -> None:
-    titled = any(row["title"] for row in rows)
-    table = grid("Session", *(["Title"] if titled else []), "Agent", "Messages", "Size", "Last write",
-                 right=("Messages", "Size"), whole=("Session",))
+    console = out()
+    fields = {"Title": "title", "Agent": "agent_name"} if console.width >= _NARROW_COLUMNS else {}
+    fields = {heading: field for heading, field in fields.items() if any(row[field] for row in rows)}
+    sizes = ["Size"] if console.width >= _WIDE_COLUMNS else []
+    table = grid("Session", *fields, "Messages", *sizes, "Last write", right=("Messages", "Size"))
+    # Titles and agents give way first; an id is there to be copied, and a number cut in two is another number.
+    table.columns[0].width = min(console.width // 3, max(cell(row["session_id"]).cell_len for row in rows))
+    for column in table.columns[1 : 1 + len(fields)]:
+        column.max_width = _TITLE_COLUMNS
+    for column in table.columns[1 + len(fields) :]:
+        column.no_wrap = True
     for row in rows:
         table.add_row(
-            cell(row["session_id"], "bold cyan"), *([cell(row["title"] or "")] if titled else []),
-            cell(row["agent_name"] or "", "green"), f"{row['message_count']:,}", decimal(row["size_bytes"]),
-            cell(when(row["updated_at"]), "dim"),
+            cell(row["session_id"], "bold cyan", whole=True),
+            *(cell(row[field] or "", "green" if field == "agent_name" else "") for field in fields.values()),
+            f"{row['message_count']:,}", *([decimal(row["size_bytes"])] if sizes else []),
+            cell(when(row["updated_at"])[:_TO_THE_MINUTE], "dim"),
         )
-    out().print(table)
+    console.print(table)
     if more:
         tell(f"The newest {counted(len(rows), 'session')}; --limit shows more.")

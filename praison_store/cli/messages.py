@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from rich.padding import Padding
@@ -11,7 +12,7 @@ from ..errors import SessionNotFoundError
 from ..model.message import Record
 from ..model.session import SessionData
 from ..store import DefaultSessionStore
-from .printing import json_text, out, visible, when
+from .printing import is_terminal, json_text, out, visible, when
 
 _ROLE_STYLES = {"user": "cyan", "assistant": "green", "system": "magenta", "tool": "yellow"}
 _SHOWN_ELSEWHERE = ("role", "content", "timestamp", "metadata")
@@ -77,8 +78,9 @@ def print_message(record: Record, *, archived: bool = False) -> None:
     )
     console.print(head)
     body = visible(content_text(record.get("content")), lines=True)
-    if body:
-        console.print(Padding(Text(body), (0, 0, 0, 2), expand=False))
-    for extra in (_rest(record), json_text(record["metadata"]) if record.get("metadata") else ""):
-        if extra:
-            console.print(Padding(Text(visible(extra), style="dim"), (0, 0, 0, 2), expand=False))
+    metadata = json_text(record["metadata"]) if record.get("metadata") else ""
+    for text, style in ((body, ""), (visible(_rest(record)), "dim"), (visible(metadata), "dim")):
+        if text and is_terminal():
+            console.print(Padding(Text(text, style), (0, 0, 0, 2)))
+        elif text:
+            console.print(textwrap.indent(text, "  "), soft_wrap=True)

@@ -31,9 +31,11 @@ def open_existing(directory: str | None) -> DefaultSessionStore:
     """
     path = _directory(directory)
     if not os.path.isdir(path):
+        code = errno.ENOTDIR if os.path.exists(path) else errno.ENOENT
+        what = "This is no directory" if code == errno.ENOTDIR else "No such directory"
         raise StoreReadError(
-            f"No such directory: {path}. Sessions appear there once something is stored; `--dir` names another one.",
-            path=path, cause=FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)),
+            f"{what}: {path}. --dir names another one; one is made as soon as something is stored in it.",
+            path=path, cause=OSError(code, os.strerror(code)),
         )
     return open_or_make(path)
 

@@ -27,7 +27,6 @@ _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
-_LINE_BREAKS = {"\n": "\\n", "\t": "\\t"}
 # JSON writes C0 controls as \uXXXX by itself; a terminal may obey these all the same.
 _UNSAFE_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _PIPE_COLUMNS = 100_000
@@ -78,7 +77,8 @@ def _written_out(character: str) -> str:
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
     """Return JSON that is as exact as the stored one, and harmless on a terminal."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators)
     return _UNSAFE_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -106,32 +106,31 @@ def warn(message: str) -> None:
 
 
 class WarningLines(logging.Handler):
-    """Print the store's log records (a repaired file, one left out) as warnings."""
+    """Print the store's log records (a repaired file, one left out) as warnings, once each."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._printed: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
-        warn(record.getMessage())
+        message = record.getMessage()
+        if message not in self._printed:
+            self._printed.add(message)
+            warn(message)
 
 
-def grid(*columns: str, right: tuple[str, ...] = (), whole: tuple[str, ...] = ()) -> Table:
-    """
-    Return an empty table.
-
-    Args:
-        right: columns of numbers.
-        whole: columns that are never cut, however narrow the terminal; they break instead.
-    """
+def grid(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """Return an empty table; `right` names the columns of numbers."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for name in columns:
-        overflow = "fold" if name in whole else "ellipsis"
-        table.add_column(name, justify="right" if name in right else "left", overflow=overflow,  # type: ignore[arg-type] # a Literal
-                         no_wrap=name not in whole)
+        table.add_column(name, justify="right" if name in right else "left")
     return table
 
 
-def cell(text: object, style: str = "") -> Text:
-    """Return a table's cell: one line, harmless."""
-    return Text(visible(text), style=style)
+def cell(text: object, style: str = "", *, whole: bool = False) -> Text:
+    """Return a table's cell, harmless: one line that ends in "…" where there is no room, or `whole` on several."""
+    return Text(visible(text), style=style, no_wrap=not whole, overflow="fold" if whole else "ellipsis")
 
 
 def when(moment: object) -> str:
@@ -152,7 +151,7 @@ def counted(number: int, noun: str) -> str:
 
 
 @contextmanager
-def progress(description: str, total: int | None, *, stays: bool = False) -> Iterator[Callable[[int], None]]:
+def progress(description: str, total: int | None, *, stays: bool = False) -> Iterator[Callable[[float], None]]:
     """
     Show a bar on stderr, where a person looks, until the block ends; yield what sets how much is done.
 

@@ -8,20 +8,31 @@ from typing import Any, NamedTuple
 from ..codec import document, values
 from ..disk import archive_log
 from ..model.message import Record
-from ..model.session_id import id_of_stem
+from ..model.session_id import file_stem, id_of_stem
+from .options import open_or_make
 
+SUFFIX = ".json"
 # What a file says about itself, not about its session.
 _OF_THE_FILE = ("archived_bytes", "message_count")
 
 
 class Found(NamedTuple):
-    """One session of a file: its id, the payload for `import_session`, its message count, and what is missing."""
+    """
+    One session of a file.
+
+    Shape: `payload` is what `import_session` takes; `missing` tells what of the session the file does not bring;
+    `is_export` that the file is no session's own.
+    """
 
     session_id: str
     payload: Record
-    messages: int
     missing: str = ""
     is_export: bool = False
+
+    def message_count(self) -> int:
+        """Return how many messages there are, archived ones included."""
+        session = self.payload["sessions"][0] if "sessions" in self.payload else self.payload
+        return len(session["messages"]) + len(session.get("archived_messages") or ())
 
 
 def sessions_in(raw: bytes, path: str | None) -> list[Found]:
@@ -32,16 +43,21 @@ def sessions_in(raw: bytes, path: str | None) -> list[Found]:
         path: where the bytes come from, so that a session's archive beside it is found; None for nowhere.
     Raises:
         ValueError: No JSON, or JSON that holds no session.
-        StoreReadError: The session's archive cannot be read.
+        SessionStoreError: The file's own id is none, or its archive cannot be read.
     """
     try:
         whole = document.decode(raw)
     except ValueError as error:
         exported = _exported(raw)
         if exported is None:
-            raise ValueError(f"it holds no session ({error})") from error
+            raise ValueError(f"it is damaged or holds no session ({error})") from error
         return exported
     return [_of_session_file(whole, path)]
+
+
+def is_named_after(path: str, session_id: str) -> bool:
+    """Tell whether a file has the name its session has in a store's directory. Raises InvalidSessionIdError."""
+    return os.path.basename(path) == file_stem(session_id) + SUFFIX
 
 
 def _exported(raw: bytes) -> list[Found] | None:
@@ -55,33 +71,29 @@ def _exported(raw: bytes) -> list[Found] | None:
 
 
 def _of_export(export: Record, session: Any) -> Found:
-    fields = session if isinstance(session, dict) else {}
-    parts = fields.get("messages"), fields.get("archived_messages")
-    messages = sum(len(part) for part in parts if isinstance(part, list))
-    return Found(str(fields.get("session_id", "")), {**export, "sessions": [session]}, messages, is_export=True)
+    session_id = session.get("session_id") if isinstance(session, dict) else None
+    return Found(str(session_id), {**export, "sessions": [session]}, is_export=True)
 
 
 def _of_session_file(whole: document.Document, path: str | None) -> Found:
-    session: Record = {name: value for name, value in whole.header.items() if name not in _OF_THE_FILE}
-    stem = os.path.basename(path or "").removesuffix(".json")
-    session["session_id"] = session.get("session_id") or id_of_stem(stem) or stem
-    inside = session.get("archived_messages")
-    archived, missing = _archive(whole.header, path)
-    session["archived_messages"] = [*(inside if isinstance(inside, list) else []), *archived]
-    session["messages"] = whole.records
-    count = len(whole.records) + len(session["archived_messages"])
-    return Found(str(session["session_id"]), session, count, missing)
+    stem = os.path.basename(path or "").removesuffix(SUFFIX)
+    session_id = whole.header.get("session_id") or id_of_stem(stem) or stem
+    if path is not None and is_named_after(path, session_id):
+        # A store beside it reads the session with its archive, in one snapshot.
+        with open_or_make(os.path.dirname(path)) as store:
+            payload = store.export_session(session_id)
+    else:
+        header = {name: value for name, value in whole.header.items() if name not in _OF_THE_FILE}
+        payload = {**header, "session_id": session_id, "messages": whole.records}
+        path = None
+    return Found(session_id, payload, _missing(whole.header.get("archived_bytes"), path))
 
 
-def _archive(header: Record, path: str | None) -> tuple[list[Record], str]:
-    """Return the archived messages beside a session's file, and what of them is missing."""
-    archive = None if path is None else archive_log.path_of(path)
-    # PraisonAI's store drops the length of our archive; then the whole archive is the session's.
-    counted_bytes = header.get("archived_bytes", archive_log.size_bytes(archive) if archive else 0)
+def _missing(counted_bytes: Any, path: str | None) -> str:
+    """Tell how much of a session's archive is not beside its file: a copy of the file alone does not bring it."""
     if not isinstance(counted_bytes, int) or counted_bytes <= 0:
-        return [], ""
-    raw = archive_log.read(archive, counted_bytes) if archive else b""
-    records, damaged = document.archived_records(raw)
-    if len(raw) < counted_bytes:
-        return records, f"{counted_bytes - len(raw):,} bytes of its archive were not beside it"
-    return records, f"{damaged} of its archived messages are damaged" if damaged else ""
+        return ""
+    there = 0
+    if path is not None and os.path.isfile(archive := archive_log.path_of(path)):
+        there = os.path.getsize(archive)
+    return f"{counted_bytes - there:,} bytes of its archive were not beside it" if there < counted_bytes else ""

@@ -32,6 +32,7 @@ def show(
         return
     _print_head(session, len(messages))
     for index in chosen:
+        out().print()
         print_message(messages[index], archived=index in in_archive)
     if in_archive and not archived and not last:
         tell(f"{counted(len(in_archive), 'older message')} left the window; --archived shows them too.")
@@ -51,4 +52,3 @@ def _print_head(session: SessionData, message_count: int) -> None:
     console = out()
     console.print(Text(visible(session.session_id), style="bold cyan"))
     console.print(Text(" · ".join(shown), style="dim"))
-    console.print()

@@ -59,9 +59,9 @@ def _archive_bytes(directory: str) -> int:
 
 
 def _print(facts: Record) -> None:
-    table = grid("", "value", whole=("value",))
+    table = grid("", "")
     table.show_header = False
-    table.add_row("Directory", cell(facts["directory"]))
+    table.add_row("Directory", cell(facts["directory"], whole=True))
     archived = f" ({facts['archived_messages']:,} archived)" if facts["archived_messages"] else ""
     table.add_row("Sessions", f"{facts['sessions']:,}")
     table.add_row("Messages", f"{facts['messages']:,}{archived}")
@@ -73,7 +73,7 @@ def _print(facts: Record) -> None:
     for name in ("oldest", "newest"):
         if facts[name]:
             moment, session_id = when(facts[name]["updated_at"]), facts[name]["session_id"]
-            table.add_row(f"{name.title()} write", cell(f"{moment}  {session_id}"))
+            table.add_row(f"{name.title()} write", cell(f"{moment}  {session_id}", whole=True))
     out().print(table)
     if facts["problems"]:
         tell(f"{counted(facts['problems'], 'problem')}: `praison-store check` tells which.", style="yellow")

@@ -17,6 +17,7 @@ from .options import AsJson, Directory, SessionId, open_existing
 from .printing import print_json, tell
 
 _POLL_S = 0.1
+_REST = 3
 
 
 def tail(
@@ -39,12 +40,15 @@ def tail(
         if not follower.is_there():
             tell(f"There is no session {session_id!r} in {store.session_dir} yet. Waiting for it; Ctrl-C stops.")
         while True:
+            began_s = seam.monotonic()
             for message in follower.new_messages():
                 if as_json:
                     print_json(message, indent=None)
                 else:
                     print_message(message)
-            pause_s = min(_POLL_S, stop_s - seam.monotonic())
+            now_s = seam.monotonic()
+            # A session with a huge archive takes long to read; following it must not keep a processor busy.
+            pause_s = min(max(_POLL_S, _REST * (now_s - began_s)), stop_s - now_s)
             if pause_s <= 0:
                 break
             seam.sleep(pause_s)

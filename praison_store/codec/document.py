@@ -86,10 +86,26 @@ def whole_of(file: lines.LineFile) -> tuple[SessionData, list[Record], int]:
     return session, [record for record in inside or () if isinstance(record, dict)], file.archived_bytes
 
 
+def archive_title(file: lines.LineFile) -> bytes:
+    """Return the line an archive begins with: whose it is, by what other stores keep and a later session has not."""
+    header = file.header()
+    return values.dumps({"archive_of": header.get("session_id"), "created_at": header.get("created_at")}) + b"\n"
+
+
+def is_archive_of(raw: bytes, header: Record) -> bool:
+    """Tell whether an archive is a session's, by its title; a session that lost its `created_at` is believed."""
+    created_at = header.get("created_at")
+    try:
+        title = values.loads(raw[: raw.find(b"\n") + 1])
+    except ValueError:
+        return not created_at
+    return not created_at or (isinstance(title, dict) and title.get("created_at") == created_at)
+
+
 def archived_records(raw: bytes) -> tuple[list[Record], int]:
     """Return the whole messages of an archive, and how many of its lines are damaged."""
     records, damaged = [], 0
-    for line in raw.splitlines():
+    for line in raw.split(b"\n")[1:-1]:  # behind the title; each line ends with a newline
         try:
             record = values.loads_any(line)[0]
         except ValueError:

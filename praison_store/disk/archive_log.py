@@ -1,5 +1,6 @@
 """
-The archive of one session: `.archive/<id>.jsonl`, one message per line, written only behind what is committed.
+The archive of one session: `.archive/<id>.jsonl`, a title that names the session, then one message per line, written
+only behind what is committed.
 
 The session's file says how many bytes of the archive are its own (`archived_bytes`). What stands behind them was left
 by a write that never finished; the next one cuts it off, so a message is in the archive or in the window, once.
@@ -29,18 +30,20 @@ def names(directory: str) -> list[str]:
     return [] if _is_planted(archive) else [name for name in files.names_in(archive) if name.endswith(".jsonl")]
 
 
-def whole_bytes(path: str) -> int:
-    """Return how long an archive is up to its last whole line; 0 where there is none."""
-    return 0 if _is_planted(os.path.dirname(path)) else files.bytes_of(path).rfind(b"\n") + 1
+def whole(path: str) -> bytes:
+    """Return an archive up to its last whole line, committed or not; empty where there is none."""
+    raw = b"" if _is_planted(os.path.dirname(path)) else files.bytes_of(path)
+    return raw[: raw.rfind(b"\n") + 1]
 
 
-def append(path: str, lines: bytes, committed_bytes: int, *, durability: str) -> int:
+def append(path: str, lines: bytes, committed_bytes: int, *, title: bytes, durability: str) -> int:
     """
     Put lines behind the committed part of an archive, durably, before the session lets go of them.
 
     Args:
         lines: messages, each with its newline.
         committed_bytes: how much of the file is the session's; what stands behind it is cut off.
+        title: the line a new archive begins with; it names the session, so that no later one of its id adopts it.
     Returns:
         The new committed length in bytes.
     Raises:
@@ -63,11 +66,13 @@ def append(path: str, lines: bytes, committed_bytes: int, *, durability: str) ->
             if state.st_size > committed_bytes:
                 seam.ftruncate(held.descriptor, committed_bytes)
             seam.lseek(held.descriptor, committed_bytes, os.SEEK_SET)
+            if not committed_bytes:
+                lines = title + lines
             files.write_all(held.descriptor, [lines])
             if durability != "process":
                 seam.fsync(held.descriptor)
-                if not committed_bytes:
-                    files.sync_directory(directory)
+                # Every time, because a store that promises less may have made the file and left its name unflushed.
+                files.sync_directory(directory)
         finally:
             held.close()
     except StoreWriteError:

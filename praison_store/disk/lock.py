@@ -46,17 +46,16 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
         try:
             if self._taken() and not self._others_wait():
                 return self
-            started_s = seam.monotonic()
-            pause_s = _FIRST_PAUSE_S
+            started_s, waited_s, pause_s = seam.monotonic(), 0.0, _FIRST_PAUSE_S
             while True:
+                seam.sleep(min(pause_s * (0.5 + os.urandom(1)[0] / 255), max(self._timeout_s - waited_s, 0.0)))
+                if self._taken():
+                    return self
                 waited_s = seam.monotonic() - started_s
                 if waited_s >= self._timeout_s:
                     raise self._timed_out()
-                seam.sleep(min(pause_s * (0.5 + os.urandom(1)[0] / 255), self._timeout_s - waited_s))
-                pause_s = min(pause_s * 1.5, _PAUSE_S) if waited_s < _LONG_WAIT_S else _LONG_PAUSE_S
-                if self._taken():
-                    return self
                 self._mark()
+                pause_s = min(pause_s * 1.5, _PAUSE_S) if waited_s < _LONG_WAIT_S else _LONG_PAUSE_S
         except BaseException as error:
             self._close()
             if isinstance(error, OSError) and not isinstance(error, SessionStoreError):
@@ -117,15 +116,16 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
                 seam.ftruncate(self._descriptor, 1)
 
     def _close(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
         _open_turns.discard(self)
+        descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             seam.close(descriptor)
 
     def drop_copy(self) -> None:
         """Close a forked child's copy of the descriptor, without unlocking: the lock is still the parent's."""
         descriptor, self._descriptor = self._descriptor, -1
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _timed_out(self) -> LockTimeoutError:
         holder = holders(self._descriptor)

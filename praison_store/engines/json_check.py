@@ -7,7 +7,7 @@ import re
 import stat
 from dataclasses import dataclass, field
 
-from ..codec import document, lines, values
+from ..codec import document, lines
 from ..disk import archive_log, atomic, files, lock, quarantine, seam
 from ..errors import CorruptSessionError, InvalidSessionIdError, LockTimeoutError, StoreReadError, StoreWriteError
 from ..model.session_id import SessionKey, file_stem, id_of_stem
@@ -127,13 +127,8 @@ class _Checker:
         raw = archive_log.read(os.path.join(self.directory, name), file.archived_bytes)
         if len(raw) < file.archived_bytes:
             self.problem("D9", name, f"has {len(raw)} of the {file.archived_bytes} bytes its session counts")
-        damaged = 0
-        for line in raw.splitlines():
-            try:
-                damaged += not isinstance(values.loads_any(line)[0], dict)
-                self.report.archived += 1
-            except ValueError:
-                damaged += 1
+        records, damaged = document.archived_records(raw)
+        self.report.archived += len(records)
         if damaged or (raw and not raw.endswith(b"\n")):
             self.problem("D5", name, f"{damaged or 1} archived messages are damaged", lost=damaged or 1)
 

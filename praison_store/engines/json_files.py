@@ -79,8 +79,9 @@ class JsonFilesEngine:
         """
         Return a session with all its messages, and the archive; see `Engine.whole`.
 
-        PraisonAI's archive inside the file comes first. The archive belongs to the session only as long as its file
-        is the same, so both are read again where it is not, at last in a turn of one's own.
+        The archive another store keeps inside the file comes last: ours takes it over with each move. Ours belongs to
+        the session only as long as its file is the same, so both are read again where it is not, at last in a turn of
+        one's own.
         """
         path = self._path(key)
         for _ in range(_SNAPSHOT_TRIES):
@@ -130,14 +131,13 @@ class JsonFilesEngine:
                 session.updated_at = iso_utc(now_s)
             archived_bytes = file.archived_bytes if keep_archive else 0
             changed = document.changed_file(session, file, before, archived_bytes=archived_bytes)
-            if not keep_archive:
+            if keep_archive:
+                splice = json_window.splice_of(changed, [], policy, changed.updated_at)  # retention
+                kept = set(map(id, session.messages))
+                splice.past += document.lines_of(file, before, [m for m in past if id(m) not in kept])
+            else:
                 # Nothing may leave in this write: the archive is still the old session's until the file is replaced.
                 splice = Splice(changed, 0, 0, [], changed.updated_at)
-            else:
-                splice = json_window.splice_of(changed, [], policy, changed.updated_at)  # retention
-                # What no read showed any more leaves through the archive, whatever became of the window.
-                kept = set(map(id, session.messages))
-                splice.past = document.lines_of(file, before, [m for m in past if id(m) not in kept])
             self._write(path, Entry(changed), splice, policy, [])                   # disk
             if not keep_archive:
                 archive_log.remove(archive_log.path_of(path))
@@ -280,7 +280,7 @@ class JsonFilesEngine:
         archived, damaged = document.archived_records(archive_log.read(archive_log.path_of(path), committed_bytes))
         if damaged:
             logger.warning("%s: %d archived messages are damaged and were left out", path, damaged)
-        return session, [*inside, *archived]
+        return session, [*archived, *inside]
 
     def _repaired(self, path: str, key: SessionKey, *, locked: bool) -> Entry:
         self._cache.drop(path)
@@ -322,8 +322,10 @@ class JsonFilesEngine:
         durability = self._durability
         try:
             if policy.archives and (splice.start or splice.past) and (removed := splice.removed()):
-                archive, archived_bytes = archive_log.path_of(path), splice.archived_bytes
-                splice.archived_bytes = archive_log.append(archive, removed, archived_bytes, durability=durability)
+                splice.archived_bytes = archive_log.append(
+                    archive_log.path_of(path), removed, splice.archived_bytes,
+                    title=document.archive_title(splice.file), durability=durability,
+                )
             chunks = splice.chunks()
             held, signature = atomic.replace_bytes(path, chunks, durability=durability)
             del chunks

@@ -37,8 +37,11 @@ def other_layout(path: str, raw: bytes, key: SessionKey, last_revision: int) -> 
 
 
 def _as_lines(path: str, whole: document.Document, session_id: str) -> LineFile:
-    archived_bytes = archive_log.whole_bytes(archive_log.path_of(path))
-    return document.as_lines(whole, session_id, iso_utc(seam.time()), archived_bytes)
+    archive = b""
+    if "archived_bytes" not in whole.header:
+        archive = archive_log.whole(archive_log.path_of(path))
+        archive = archive if document.is_archive_of(archive, whole.header) else b""
+    return document.as_lines(whole, session_id, iso_utc(seam.time()), len(archive))
 
 
 def repaired(path: str, key: SessionKey, lock_timeout_s: float | None) -> Entry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..codec.document import encode_all
 from ..codec.lines import LineFile, Splice, encode_rest
 from ..model.session import CompactionCheckpoint
 from ..retention import Policy
@@ -13,13 +14,17 @@ def splice_of(file: LineFile, added: Sequence[bytes], policy: Policy, updated_at
     """
     Return the splice that adds messages to a file and lets go of those the policy does not keep.
 
+    With a cut, or where nothing is added (an update), an archive inside the file goes to ours.
+
     Raises:
         ValueError: A message near the cut is damaged.
     Cost: nothing is decoded, except where system messages lead or tools are near the cut: then the whole window.
     """
     count = file.count + len(added)
+    inside = policy.archives and _INSIDE in file.rest
     if not policy.overflows(count):
-        return Splice(file, 0, 0, added, updated_at)
+        splice = Splice(file, 0, 0, added, updated_at)
+        return _with_header(splice, takes_archive=True) if inside and not added else splice
     start = policy.leaving(count)
     first_kept = file.offset(start)
     if _is_simple(file, start, first_kept):
@@ -27,11 +32,12 @@ def splice_of(file: LineFile, added: Sequence[bytes], policy: Policy, updated_at
     else:
         file = _joined(file, added)
         splice = Splice(file, *policy.cut(file.records(), file.leading), (), updated_at)
-    if b'"last_compaction"' in file.rest:
-        splice.rest = _with_moved_checkpoint(file, splice.leading, splice.start)
+    if inside or b'"last_compaction"' in file.rest:
+        return _with_header(splice, takes_archive=inside)
     return splice
 
 
+_INSIDE = b'"archived_messages"'
 _ROLE, _SYSTEM, _TOOL = b'{"role":"', b'{"role":"system"', b"tool"
 
 
@@ -59,9 +65,16 @@ def _joined(file: LineFile, added: Sequence[bytes]) -> LineFile:
     return joined
 
 
-def _with_moved_checkpoint(file: LineFile, leading: int, start: int) -> bytes:
+def _with_header(splice: Splice, *, takes_archive: bool) -> Splice:
+    """Move the checkpoint with the cut, and the archive another store keeps inside the file to ours."""
+    file, leading, start = splice.file, splice.leading, splice.start
     header = file.header()
-    if isinstance(header.get("last_compaction"), dict):
-        checkpoint = CompactionCheckpoint.from_dict(header["last_compaction"]).after_cut(leading, start)
-        header["last_compaction"] = {**header["last_compaction"], "message_index": checkpoint.message_index}
-    return encode_rest(header, extended=file.extended)
+    compaction = header.get("last_compaction")
+    if isinstance(compaction, dict) and start:
+        checkpoint = CompactionCheckpoint.from_dict(compaction).after_cut(leading, start)
+        header["last_compaction"] = {**compaction, "message_index": checkpoint.message_index}
+    if takes_archive:
+        lines = encode_all(header.pop("archived_messages", None) or [], extended=file.extended)
+        splice.past = b"".join(line + b"\n" for line in lines)
+    splice.rest = encode_rest(header, extended=file.extended)
+    return splice

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import InvalidArgumentError
+from ..errors import InvalidArgumentError, shown
 
 _MOST_SECONDS = 1e9
 
@@ -15,14 +15,14 @@ def at_least(value: Any, name: str, least: int, *, none: bool = False) -> int | 
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         allowed = " (or None)" if none else ""
-        raise InvalidArgumentError(f"{name} is a whole number from {least}{allowed}, not {value!r}: pass one.")
+        raise InvalidArgumentError(f"{name} is a whole number from {least}{allowed}, not {shown(value)}: pass one.")
     return value
 
 
 def seconds(value: Any, name: str) -> float:
     """Return a number of seconds from 0 to 1e9. Raises InvalidArgumentError."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= _MOST_SECONDS:
-        raise InvalidArgumentError(f"{name} is a number of seconds from 0 to 1e9, not {value!r:.40}: pass one.")
+        raise InvalidArgumentError(f"{name} is a number of seconds from 0 to 1e9, not {shown(value)}: pass one.")
     return float(value)
 
 
@@ -31,18 +31,18 @@ def text(value: Any, name: str, *, none: bool = False) -> str | None:
     if value is None and none:
         return None
     if not isinstance(value, str):
-        raise InvalidArgumentError(f"{name} is text, not {value!r:.60} ({type(value).__name__}): pass str(...) of it.")
+        raise InvalidArgumentError(f"{name} is text, not {shown(value)} ({type(value).__name__}): pass str(...) of it.")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InvalidArgumentError(f"{name} holds a lone surrogate at character {error.start}: remove it.") from error
-    return value
+    return str.__str__(value)  # plain text of a str Enum too
 
 
 def one_of(value: Any, name: str, choices: tuple[str, ...]) -> str:
     """Return a value that is one of the choices. Raises InvalidArgumentError."""
     if not isinstance(value, str) or value not in choices:
-        raise InvalidArgumentError(f"{name} is one of {', '.join(choices)}, not {value!r}: pass one of them.")
+        raise InvalidArgumentError(f"{name} is one of {', '.join(choices)}, not {shown(value)}: pass one of them.")
     return value
 
 
@@ -51,4 +51,5 @@ def index(value: Any, name: str) -> int:
     try:
         return int(value)
     except (TypeError, ValueError, OverflowError):
-        raise InvalidArgumentError(f"{name} is the index of a message, not {value!r}: pass anchor_index.") from None
+        message = f"{name} is the index of a message, not {shown(value)}: pass anchor_index."
+        raise InvalidArgumentError(message) from None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import InvalidMessageError
+from ..errors import InvalidMessageError, shown
 from .values import storable
 
 Record = dict[str, Any]
@@ -175,4 +175,4 @@ def _text(value: Any, name: str) -> str:
 
 
 def _wrong(name: str, value: Any, wanted: str) -> InvalidMessageError:
-    return InvalidMessageError(f"{name} is {wanted}, not {value!r:.60} ({type(value).__name__}).", where=name)
+    return InvalidMessageError(f"{name} is {wanted}, not {shown(value)} ({type(value).__name__}).", where=name)

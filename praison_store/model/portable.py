@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..errors import InvalidArgumentError, InvalidMessageError, SessionExistsError
-from .exchanges import exchange_start, in_order, leading_system
+from ..errors import InvalidArgumentError, InvalidMessageError, SessionExistsError, shown
+from .exchanges import exchange_start, leading_system
 from .message import Record, SessionMessage, records_of
 from .session import SessionData, wrong_fields
 from .values import storable
@@ -36,7 +36,7 @@ def imported(payload: Mapping[str, Any]) -> SessionData:
     Return the session of an export, of PraisonAI's portable payload, or of one session's dict.
 
     Returns:
-        The session with its archived messages in front; the store's policy archives them anew.
+        The session; what was archived is in `extra["archived_messages"]`, from where the engine archives it.
     Raises:
         InvalidArgumentError: It is none of these, or of a newer version. InvalidMessageError: A message is none.
     """
@@ -44,7 +44,8 @@ def imported(payload: Mapping[str, Any]) -> SessionData:
     if isinstance(payload, Mapping) and "sessions" in payload:
         sessions, version = payload["sessions"], payload.get("version", VERSION)
         if not isinstance(version, int) or version > VERSION:
-            raise InvalidArgumentError(f"The export has version {version!r}, this package reads {VERSION}: upgrade it.")
+            message = f"The export has version {shown(version)}, this package reads {VERSION}: upgrade it."
+            raise InvalidArgumentError(message)
         if not isinstance(sessions, Sequence) or len(sessions) != 1:
             raise InvalidArgumentError("The export holds not one session: pass its sessions one by one.")
         data = sessions[0]
@@ -55,55 +56,70 @@ def imported(payload: Mapping[str, Any]) -> SessionData:
     if wrong := wrong_fields(data):
         raise InvalidArgumentError(f"The exported session has a value of a wrong kind as {', '.join(wrong)}: mend it.")
     archived = data.get("archived_messages") or []
-    leading = data.get("leading_messages")
-    leading = (leading_system(_mappings(data["messages"])) if archived else 0) if leading is None else leading
-    records = in_order(data["messages"], archived, leading)
     others = {name: value for name, value in data.items() if name not in ("messages", "archived_messages")}
     try:
-        checked = _checked(others, records, any_number=data.get("extended_json") is True)
+        checked = _checked(others, archived, data["messages"], any_number=data.get("extended_json") is True)
     except InvalidMessageError:
         # Another store may hold NaN or long integers; they are kept, and the file says how to read them.
         others["extended_json"] = True
-        checked = _checked(others, records, any_number=True)
-    session = SessionData.from_dict({**others, "messages": checked})
-    session.leading_messages = leading if archived else session.leading_messages
-    if session.last_compaction is not None:
-        session.last_compaction.message_index += len(archived)
+        checked = _checked(others, archived, data["messages"], any_number=True)
+    session = SessionData.from_dict({**others, "messages": checked[1]})
+    _archive(session, checked[0])
     return session
 
 
-def _checked(others: Record, records: Sequence[Any], *, any_number: bool) -> list[Record]:
+def _checked(
+    others: Record, archived: Sequence[Any], messages: Sequence[Any], *, any_number: bool
+) -> tuple[list[Record], list[Record]]:
     for name, value in others.items():
         for inner, item in value.items() if isinstance(value, dict) else [("", value)]:
             storable(item, f"{name}.{inner}", any_number=any_number)
-    return records_of(records, 0.0, any_number=any_number)
+    return records_of(archived, 0.0, any_number=any_number), records_of(messages, 0.0, any_number=any_number)
 
 
-def _mappings(messages: Sequence[Any]) -> list[Mapping[str, Any]]:
-    return [message if isinstance(message, Mapping) else {} for message in messages]
+def _archive(session: SessionData, archived: Sequence[Record]) -> None:
+    """Put archived messages into a session that is not written yet; the engine moves them on to its archive."""
+    if archived:
+        session.extra["archived_messages"] = list(archived)
+        if session.leading_messages is None:
+            session.leading_messages = leading_system([message.to_dict() for message in session.messages])
 
 
-def fork(session: SessionData, archived: Sequence[Record], new_id: str, at: int | None) -> SessionData:
-    """Return a new session with the first `at` messages of another; an exchange that reaches past `at` stays out."""
-    records, _in_archive = session.transcript(archived)
+def fork(
+    session: SessionData, archived: Sequence[Record], window_messages: int | None, new_id: str, at: int | None
+) -> SessionData:
+    """
+    Return a new session with the first `at` messages of another; an exchange that reaches past `at` stays out.
+
+    Args:
+        window_messages: how many messages a read shows; what stands behind them counts as archived.
+    """
+    archived = [*archived, *(message.to_dict() for message in session.past(window_messages))]
+    window = session.newest(window_messages) if window_messages else session
+    records, in_archive = window.transcript(archived)
     stop = len(records) if at is None else min(at, len(records))
     stop = exchange_start(records, stop) if stop < len(records) else stop
-    checkpoint = session.last_compaction
-    if checkpoint is not None:
-        index = checkpoint.message_index + len(archived)
-        checkpoint = replace(checkpoint, message_index=index) if index <= stop else None
-    return replace(
-        session,
+    # As long as the window keeps a message, what was archived stays archived; else the fork is all window.
+    parted = bool(archived) and stop > in_archive.stop
+    kept = [*records[: in_archive.start], *records[in_archive.stop : stop]] if parted else records[:stop]
+    checkpoint = window.last_compaction
+    if checkpoint is not None and ((archived and not parted) or checkpoint.message_index > len(kept)):
+        checkpoint = None
+    forked = replace(
+        window,
         session_id=new_id,
-        messages=[SessionMessage.from_dict(record) for record in records[:stop]],
+        messages=[SessionMessage.from_dict(record) for record in kept],
         parent_id=session.session_id,
         last_compaction=checkpoint,
-        leading_messages=session.leading_messages if archived else None,
+        leading_messages=window.leading_messages if parted else None,
         revision=0,
         created_at="",
         updated_at="",
         extra={name: value for name, value in session.extra.items() if name != "archived_messages"},
     )
+    if parted:
+        _archive(forked, records[in_archive.start : in_archive.stop])
+    return forked
 
 
 def become(wanted: SessionData, *, overwrite: bool = False) -> Callable[[SessionData], None]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import InvalidMessageError
+from ..errors import InvalidMessageError, shown
 
 # orjson writes 254 levels; what wraps a value in a file (document, list, message, field) needs a few of them.
 NESTING_LEVELS = 200
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
+_LONGEST = 10**4300  # Python itself reads and writes no more digits
 _INFINITY = float("inf")
 # str() of a str Enum is its name, not its text; `str.__str__` is the text.
 _PLAIN: tuple[tuple[type, Any], ...] = ((str, str.__str__), (int, int), (float, float), (dict, dict), (list, list))
@@ -32,13 +33,13 @@ def storable(value: Any, where: str, level: int = 0, *, any_number: bool = False
     if kind is str or value is None or kind is bool:
         return value
     if kind is int:
-        if any_number or _SMALLEST <= value <= _LARGEST:
+        if _SMALLEST <= value <= _LARGEST or (any_number and -_LONGEST < value < _LONGEST):
             return value
         raise _refused(where, "an integer past 64 bits", "store it as text")
     if kind is float:
         if any_number or -_INFINITY < value < _INFINITY:
             return value
-        raise _refused(where, f"{value!r}, which JSON does not have", "store None or text")
+        raise _refused(where, f"{shown(value)}, which JSON does not have", "store None or text")
     if level > NESTING_LEVELS:
         raise _refused(where[:60] + "...", f"more than {NESTING_LEVELS} levels deep, or holds itself", "flatten it")
     if kind is dict:
@@ -52,7 +53,7 @@ def _storable_dict(value: dict[Any, Any], where: str, level: int, any_number: bo
     changed: dict[str, Any] | None = None
     for key, item in value.items():
         if type(key) is not str:
-            raise _refused(where, f"the key {key!r:.60}, which is {type(key).__name__}", "use text keys")
+            raise _refused(where, f"the key {shown(key)}, which is {type(key).__name__}", "use text keys")
         kind = type(item)
         if kind is str or item is None or kind is bool:
             continue

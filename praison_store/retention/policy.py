@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import InvalidArgumentError
+from ..errors import InvalidArgumentError, shown
 from ..model.exchanges import Messages, newest_window
 
 POLICIES = ("archive", "truncate", "keep_all")
@@ -33,7 +33,11 @@ class Policy:
 
     def cut(self, messages: Messages, leading: int | None) -> tuple[int, int]:
         """Choose what stays of all messages: `messages[:leading] + messages[start:]`; see `newest_window`."""
-        return (0, 0) if self.window_messages is None else newest_window(messages, self.window_messages, leading)
+        if self.window_messages is None:
+            return 0, 0
+        # Once one left, those that lead stay in front of the archive, even for a store with a smaller window.
+        limit = self.window_messages if leading is None else max(self.window_messages, leading + 1)
+        return newest_window(messages, limit, leading)
 
 
 def policy_named(name: str, max_messages: int) -> Policy:
@@ -53,4 +57,4 @@ def policy_named(name: str, max_messages: int) -> Policy:
         return Policy(max_messages, 0, archives=False)
     if name == "keep_all":
         return Policy(None, 0, archives=False)
-    raise InvalidArgumentError(f"retention is one of {', '.join(POLICIES)}, not {name!r}: pass one of them.")
+    raise InvalidArgumentError(f"retention is one of {', '.join(POLICIES)}, not {shown(name)}: pass one of them.")
