@@ -20,7 +20,7 @@ from .engines.json_check import CheckReport, VacuumReport
 from .model import arguments, portable, recall
 from .model.exchanges import leading_system
 from .model.message import Content, Record, SessionMessage, new_record, records_of
-from .model.session import CompactionCheckpoint, SessionData, SessionHit, SessionSummary
+from .model.session import SessionData, SessionHit, SessionSummary, new_checkpoint
 from .model.session_id import key_of
 from .model.values import storable
 from .retention import POLICIES, policy_named
@@ -201,10 +201,8 @@ class DefaultSessionStore:
         metadata: dict[str, Any] | None = None,
     ) -> bool:
         """Let a summary stand for every message up to now in `get_working_history`; False for a blank one."""
-        now_s, text = time.time(), arguments.text(summary, "summary") or ""
-        fields = {"summary": text, "role": arguments.text(role, "role"), "tokens_before": tokens_before,
-                  "tokens_after": tokens_after, "timestamp": now_s, "metadata": metadata or {}}
-        checkpoint = CompactionCheckpoint.from_dict(storable(fields, "checkpoint"))
+        text = arguments.text(summary, "summary") or ""
+        checkpoint = new_checkpoint(text, role, tokens_before, tokens_after, time.time(), metadata)
 
         def change(session: SessionData) -> None:
             checkpoint.message_index = len(session.messages)
@@ -395,6 +393,6 @@ def get_default_session_store() -> DefaultSessionStore:
 
     The same object every time, as long as the environment names the same directory.
     """
-    directory = _directory(None)
+    directory = os.path.abspath(_directory(None))
     # setdefault instead of a mutex: one that another thread holds during a fork would hang the child.
     return _defaults.get(directory) or _defaults.setdefault(directory, DefaultSessionStore(directory))

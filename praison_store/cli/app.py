@@ -105,16 +105,24 @@ def _invoke(arguments: Sequence[str]) -> None:
 
 
 def _tell_error(error: BaseException) -> None:
-    if isinstance(error, BrokenPipeError):
-        # Python flushes stdout once more at its end, and would complain about the pipe then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    elif isinstance(error, OSError) and not isinstance(error, SessionStoreError):
-        named = f"{error.filename}: " if error.filename else ""
-        tell(f"{named}{error.strerror or error}", label="error: ", style="red")
+    if isinstance(error, OSError) and not isinstance(error, SessionStoreError):
+        _forget_unwritten_output()
+        if not isinstance(error, BrokenPipeError):
+            named = f"{error.filename}: " if error.filename else ""
+            tell(f"{named}{error.strerror or error}", label="error: ", style="red")
     elif not isinstance(error, KeyboardInterrupt):
         tell(str(error), label="error: ", style="red")
     elif err.is_terminal:
         err.print()  # the terminal left the cursor behind its ^C
+
+
+def _forget_unwritten_output() -> None:
+    """Let go of what stdout would not take: Python tries once more at its end, and would complain then."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell_usage_error(error: Exception) -> None:

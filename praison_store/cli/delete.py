@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import SessionNotFoundError
 from .exit_codes import IncompleteError
+from .messages import not_found
 from .options import Directory, open_existing
 from .printing import counted, err, out
 
@@ -27,10 +27,7 @@ def delete(
     with open_existing(directory) as store:
         missing = [session_id for session_id in session_ids if not store.session_exists(session_id)]
         if missing:
-            raise SessionNotFoundError(
-                f"There is no session {missing[0]!r} in {store.session_dir}. Nothing was deleted.",
-                session_id=missing[0],
-            )
+            raise not_found(store, missing[0])
         if not yes and not _confirmed(f"Delete {counted(len(session_ids), 'session')} from {store.session_dir}?"):
             raise IncompleteError("Nothing was deleted.")
         for session_id in session_ids:

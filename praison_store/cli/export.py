@@ -11,11 +11,11 @@ import typer
 
 from ..disk import atomic
 from ..engines import json_directory
-from ..errors import InvalidArgumentError, SessionNotFoundError, SessionStoreError
+from ..errors import InvalidArgumentError, SessionNotFoundError, SessionStoreError, StoreWriteError
 from ..model import portable
 from ..store import DefaultSessionStore
 from .exit_codes import IncompleteError
-from .messages import transcript
+from .messages import not_found
 from .options import AsJson, Directory, open_existing
 from .printing import counted, json_text, print_json, progress, tell, warn, write_bytes
 
@@ -24,6 +24,8 @@ _TAIL = b"\n]}\n"
 
 
 class _Counts:
+    """What an export did so far."""
+
     def __init__(self) -> None:
         self.sessions = self.messages = self.left_out = 0
 
@@ -71,7 +73,8 @@ def _every_id(store: DefaultSessionStore, counts: _Counts) -> list[str]:
 def _known(store: DefaultSessionStore, session_ids: list[str]) -> list[str]:
     """Return ids given by hand. Raises SessionNotFoundError, before anything is written, where one is wrong."""
     for session_id in session_ids:
-        transcript(store, session_id)
+        if not store.session_exists(session_id):
+            raise not_found(store, session_id)
     return list(dict.fromkeys(session_ids))
 
 
@@ -113,8 +116,12 @@ def _write_file(path: str, raw: bytes) -> None:
     if is_special:
         with open(path, "wb") as special:
             special.write(raw)
-    else:
+        return
+    try:
         atomic.replace_bytes(path, [raw], durability="full")[0].close()
+    except StoreWriteError as error:
+        message = f"Cannot write {path}: {error.strerror}. Nothing was exported; an older file there is as it was."
+        raise StoreWriteError(message, path=path, cause=error) from error
 
 
 def _tell_what_was_done(output: str, counts: _Counts, as_json: bool) -> None:

@@ -29,13 +29,18 @@ def transcript(store: DefaultSessionStore, session_id: str) -> tuple[SessionData
     try:
         data = store.export_session(session_id)["sessions"][0]
     except SessionNotFoundError:
-        raise SessionNotFoundError(
-            f"There is no session {session_id!r} in {store.session_dir}: `praison-store list` shows those there are.",
-            session_id=session_id,
-        ) from None
+        raise not_found(store, session_id) from None
     archived = data.pop("archived_messages")
     session = SessionData.from_dict(data)
     return session, *session.transcript(archived)
+
+
+def not_found(store: DefaultSessionStore, session_id: str) -> SessionNotFoundError:
+    """Return the error of an unknown session in the words of the command line."""
+    return SessionNotFoundError(
+        f"There is no session {session_id!r} in {store.session_dir}: `praison-store list` shows those there are.",
+        session_id=session_id,
+    )
 
 
 def role_style(role: object) -> str:

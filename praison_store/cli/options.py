@@ -30,14 +30,16 @@ def open_existing(directory: str | None) -> DefaultSessionStore:
         StoreReadError: There is no such directory.
     """
     path = _directory(directory)
-    if not os.path.isdir(path):
-        code = errno.ENOTDIR if os.path.exists(path) else errno.ENOENT
-        what = "This is no directory" if code == errno.ENOTDIR else "No such directory"
-        raise StoreReadError(
-            f"{what}: {path}. --dir names another one; one is made as soon as something is stored in it.",
-            path=path, cause=OSError(code, os.strerror(code)),
-        )
-    return open_or_make(path)
+    if os.path.isdir(path):
+        return open_or_make(path)
+    if os.path.exists(path):
+        message = f"This is no directory: {path}. --dir names another one."
+        raise StoreReadError(message, path=path, cause=NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+    raise StoreReadError(
+        f"No such directory: {path}. It is made when something is first stored; --dir names another one, and "
+        f"`praison-store demo` shows how it works.",
+        path=path, cause=FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)),
+    )
 
 
 def open_or_make(directory: str | None) -> DefaultSessionStore:

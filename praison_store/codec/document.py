@@ -135,7 +135,7 @@ def changed_file(
     for message in session.messages:
         line, record = old.get(id(message), (b"", None))
         now = message.to_dict()
-        encoded.append(line if record is not None and _same(record, now) else dumps(now))
+        encoded.append(line if record is not None and dumps(_as_read(record)) == dumps(now) else dumps(now))
     revision = max(session.revision, file.revision)
     header = {**session.header(), "revision": revision, "archived_bytes": archived_bytes}
     return lines.build(header, encoded, extended=extended)
@@ -148,6 +148,7 @@ def lines_of(file: lines.LineFile, before: list[SessionMessage], chosen: list[Se
     return b"".join(line + b"\n" for line in kept)
 
 
-def _same(record: Record, now: Record) -> bool:
-    # A record read without metadata or time comes back with their empty values; that is no change.
-    return all(record.get(name, value) == value for name, value in now.items()) and record.keys() <= now.keys()
+def _as_read(record: Record) -> Record:
+    # A record without metadata or time comes back with their empty values; that is no change. Encoded forms are
+    # compared, because Python finds 1, 1.0 and True equal, and a reader would not.
+    return SessionMessage.from_dict(record).to_dict()

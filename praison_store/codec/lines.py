@@ -73,7 +73,7 @@ class LineFile:
     def header(self) -> dict[str, Any]:
         """Return the decoded first line: every field but the messages. Raises ValueError where it is damaged."""
         raw = self.head()[: -len(_OPEN)].rstrip(b",") + b"}"
-        return checked_header(values.loads_extended(raw) if self.extended else values.loads(raw))
+        return checked_header(self._loads(raw))
 
     def records(self, first: int = 0, stop: int | None = None) -> list[dict[str, Any]]:
         """
@@ -90,10 +90,16 @@ class LineFile:
             start = self.offset(first)
             body = body[start : self.offset(stop, first, start) - (len(_BETWEEN) if stop < self.count else 0)]
         raw = b"[" + body + b"]"
-        records: list[dict[str, Any]] = values.loads_extended(raw) if self.extended else values.loads(raw)
+        records: list[dict[str, Any]] = self._loads(raw)
         if not all(type(record) is dict for record in records):
             raise ValueError("a message is no JSON object")
         return records
+
+    def _loads(self, raw: bytes | bytearray) -> Any:
+        # Somebody may have edited the file by hand, so a long integer is looked for even where we wrote none.
+        value, extended = (values.loads_extended(raw), True) if self.extended else values.loads_any(raw)
+        self.extended = extended
+        return value
 
     def offset(self, line: int, known_line: int = 0, known_offset: int = 0) -> int:
         """Return where a line starts in `body`; the end of `body` for the line after the last."""

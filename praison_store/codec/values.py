@@ -33,7 +33,7 @@ def loads(raw: bytes | bytearray) -> Any:
     return orjson.loads(raw)
 
 
-def loads_any(raw: bytes) -> tuple[Any, bool]:
+def loads_any(raw: bytes | bytearray) -> tuple[Any, bool]:
     """
     Return the value of anybody's JSON, and whether it needs the standard library to be exact.
 
@@ -59,8 +59,14 @@ def loads_extended(raw: bytes | bytearray) -> Any:
 
 
 def dumps_extended(value: Any) -> bytes:
-    """Return the JSON of a value read by `loads_any`, with nothing lost that orjson would lose."""
+    """
+    Return the JSON of a value read by `loads_any`, with nothing lost that orjson would lose.
+
+    Raises:
+        InvalidMessageError: It holds what no JSON holds. A lone surrogate is written as its escape.
+    """
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-    except UnicodeEncodeError:
-        return json.dumps(value, separators=(",", ":")).encode("ascii")
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidMessageError(f"message would not read back equal: {error}. Remove it.", where="message") from error
+    return text.encode("utf-8", "backslashreplace")

@@ -14,6 +14,7 @@ NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr
 BINARY = getattr(os, "O_BINARY", 0)
 _READ_FLAGS = os.O_RDONLY | NOFOLLOW | BINARY
 _PIECE_BYTES = 1 << 30
+_IOV_MAX = 1024  # pieces one writev takes
 # Windows does not let a file be replaced while somebody has it open, so nothing is kept open there.
 CAN_HOLD = os.name == "posix"
 
@@ -114,7 +115,7 @@ def bytes_of(path: str) -> bytes:
 
 def write_all(descriptor: int, chunks: Sequence[bytes | memoryview]) -> None:
     """Write pieces one after the other, all of them: the system may take less than asked. Raises OSError."""
-    written = seam.writev(descriptor, chunks) if seam.writev else 0
+    written = seam.writev(descriptor, chunks) if seam.writev and len(chunks) <= _IOV_MAX else 0
     if written == sum(map(len, chunks)):
         return
     pending = list(chunks)
@@ -125,7 +126,7 @@ def write_all(descriptor: int, chunks: Sequence[bytes | memoryview]) -> None:
             return
         if written:
             pending[0] = memoryview(pending[0])[written:]
-        written = seam.writev(descriptor, pending) if seam.writev else seam.write(descriptor, pending[0])
+        written = seam.writev(descriptor, pending[:_IOV_MAX]) if seam.writev else seam.write(descriptor, pending[0])
         if written <= 0:
             raise OSError(errno.EIO, "the system wrote nothing")
 

@@ -13,6 +13,7 @@ from ..disk.files import HeldFile, Signature
 from ..model.message import Record
 
 CACHED_SESSIONS = 64
+_SHARE_OF_DESCRIPTORS = 8
 CACHED_BYTES = 64 * 1024 * 1024
 
 Plain = list[tuple[str, str]]
@@ -51,7 +52,7 @@ class SessionCache:
     """
     The last used sessions of one engine.
 
-    Promise: bounded to 64 sessions (and descriptors) and 64 MiB of files; safe in threads; empty in a forked child,
+    Promise: bounded to 64 sessions, an eighth of the descriptors, and 64 MiB of files; safe in threads; empty in a forked child,
     which must not share a mutex that another thread may have held.
     """
 
@@ -59,6 +60,7 @@ class SessionCache:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._bytes = 0
         self.mutex = threading.RLock()
+        self._most_sessions = _most_sessions()
         _live.add(self)
 
     def get(self, path: str, signature: Signature) -> Entry | None:
@@ -87,7 +89,7 @@ class SessionCache:
             self._entries[path] = entry
             entry.counted_bytes = len(entry.file.body)
             self._bytes += entry.counted_bytes
-            while len(self._entries) > 1 and (len(self._entries) > CACHED_SESSIONS or self._bytes > CACHED_BYTES):
+            while len(self._entries) > 1 and (len(self._entries) > self._most_sessions or self._bytes > CACHED_BYTES):
                 self._take(next(iter(self._entries)))
 
     def _take(self, path: str) -> None:
@@ -111,6 +113,16 @@ class SessionCache:
         self._entries = OrderedDict()
         self._bytes = 0
         self.mutex = threading.RLock()
+
+
+def _most_sessions() -> int:
+    """Return how many sessions to keep: each has a descriptor, and a process may have few."""
+    try:
+        import resource
+    except ImportError:  # Windows, where nothing is held open
+        return CACHED_SESSIONS
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return CACHED_SESSIONS if descriptors < 0 else max(1, min(CACHED_SESSIONS, descriptors // _SHARE_OF_DESCRIPTORS))
 
 
 _live: weakref.WeakSet[SessionCache] = weakref.WeakSet()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
+from ..codec import values
 from ..errors import InvalidArgumentError, UnsupportedOperationError
 from ..model.exchanges import newest_window
 from ..model.message import Record, SessionMessage, llm_message
@@ -23,6 +24,8 @@ def engine_of(db: object) -> Engine:
     Raises:
         InvalidArgumentError: `db` is neither an engine nor an object with the DbAdapter hooks. Names what is missing.
     """
+    if isinstance(db, type):
+        raise InvalidArgumentError(f"db is an adapter or engine, not the class {db.__name__}: pass {db.__name__}(...).")
     if isinstance(db, Engine):
         return db
     missing = [name for name in _REQUIRED if not callable(getattr(db, name, None))]
@@ -73,7 +76,7 @@ class DbHooksEngine:
 
     def append(self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy) -> int:
         """Give each message to the hook of its role; one whose `message_id` is there already is left out."""
-        file_stem(key.session_id)  # refuses an id that no other engine would take
+        file_stem(key.session_id)
         calls = [self._call_of(key, message) for message in messages]
         known: set[Any] = set()
         if any("message_id" in message for message in messages):
@@ -105,6 +108,7 @@ class DbHooksEngine:
         return hook if callable(hook) else _unsupported(name)
 
     def _records(self, key: SessionKey) -> list[Record]:
+        file_stem(key.session_id)  # refuses an id that no other engine would take
         started = self._db.on_agent_start(agent_name="", session_id=key.session_id)
         return [_record_of(message) for message in started or ()]
 
@@ -139,15 +143,30 @@ class DbHooksEngine:
 
 
 def _record_of(message: Any) -> Record:
-    data = message if isinstance(message, Mapping) else vars(message)
     record: Record = {
-        "role": data.get("role", "user"),
-        "content": data.get("content", ""),
-        "timestamp": data.get("timestamp") or 0.0,
-        "metadata": dict(data.get("metadata") or {}),
+        "role": _field(message, "role") or "user",
+        "content": _field(message, "content"),
+        "timestamp": _field(message, "timestamp") or 0.0,
+        "metadata": dict(_field(message, "metadata") or {}),
     }
-    record.update({name: data[name] for name in ("tool_calls", "tool_call_id") if data.get(name) is not None})
+    if _field(message, "tool_calls"):
+        record["tool_calls"] = [_call_dict(call) for call in _field(message, "tool_calls")]
+    if _field(message, "tool_call_id") is not None:
+        record["tool_call_id"] = _field(message, "tool_call_id")
     return record
+
+
+def _field(message: Any, name: str) -> Any:
+    return message.get(name) if isinstance(message, Mapping) else getattr(message, name, None)
+
+
+def _call_dict(call: Any) -> Any:
+    """Return a tool call as a model API takes it; PraisonAI's DbToolCall has a name and arguments of its own."""
+    if isinstance(call, Mapping) or not hasattr(call, "tool_name"):
+        return call
+    arguments = values.dumps_extended(getattr(call, "args", None) or {}).decode()
+    function = {"name": call.tool_name, "arguments": arguments}
+    return {"id": getattr(call, "call_id", None), "type": "function", "function": function}
 
 
 def _unsupported(operation: str) -> NoReturn:

@@ -77,7 +77,10 @@ class _Checker:
                 continue  # removed since the directory was read
             except (OSError, LockTimeoutError) as error:
                 self.problem("unreadable", name, str(error))
-        self._archives_without_session()
+        try:
+            self._archives_without_session()
+        except StoreReadError as error:
+            self.problem("unreadable", archive_log.DIRECTORY, str(error))
         return self.report
 
     def _look_at(self, name: str, path: str, state: os.stat_result) -> None:

@@ -9,8 +9,11 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
 
+from ..errors import InvalidArgumentError, shown
+from . import arguments
 from .exchanges import exchange_start, in_order, leading_system, newest_window
 from .message import Record, SessionMessage
+from .values import storable
 
 
 def iso_utc(now_s: float) -> str:
@@ -59,6 +62,25 @@ class CompactionCheckpoint:
         """Return the checkpoint of a window that keeps `[:leading]` and `[start:]` of its messages."""
         index = self.message_index
         return replace(self, message_index=index - (start - leading) if index > start else min(index, leading))
+
+
+def new_checkpoint(
+    summary: str, role: str, tokens_before: int, tokens_after: int, now_s: float, metadata: dict[str, Any] | None
+) -> CompactionCheckpoint:
+    """
+    Return a checkpoint for the end of a window, checked so that it reads back equal (D6).
+
+    Raises:
+        InvalidArgumentError, InvalidMessageError: A field cannot be meant or not be stored. Nothing was written.
+    """
+    arguments.at_least(tokens_before, "tokens_before", 0)
+    arguments.at_least(tokens_after, "tokens_after", 0)
+    if not arguments.text(role, "role"):
+        raise InvalidArgumentError("role is text of at least one character, such as 'system': pass one.")
+    if metadata is not None and not isinstance(metadata, dict):
+        raise InvalidArgumentError(f"metadata is a dict, not {shown(metadata)}: pass one, or None.")
+    stored = storable(metadata or {}, "metadata")
+    return CompactionCheckpoint(summary, 0, str.__str__(role), tokens_before, tokens_after, now_s, stored)
 
 
 @dataclass
@@ -174,7 +196,7 @@ class SessionData:
             metadata=data.get("metadata") or {},
             context=data.get("context") or {},
             parent_id=data.get("parent_id"),
-            revision=data.get("revision") or len(messages),
+            revision=len(messages) if data.get("revision") is None else data["revision"],
             last_compaction=CompactionCheckpoint.from_dict(compaction) if isinstance(compaction, Mapping) else None,
             leading_messages=data.get("leading_messages"),
             extra={name: value for name, value in data.items() if name not in _KNOWN},

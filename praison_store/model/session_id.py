@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..errors import InvalidSessionIdError
+from ..errors import InvalidSessionIdError, shown
 
 # The longest name made from a stem is "<stem>.json.<16 hex>.tmp" or "<stem>.json.<UTC time>.<n>"; both fit 255 bytes.
 STEM_BYTES = 216
@@ -57,7 +57,8 @@ def _stem(session_id: str) -> str:
 def _checked(session_id: object) -> bytes:
     if not isinstance(session_id, str):
         raise InvalidSessionIdError(
-            f"A session id is text, not {type(session_id).__name__}: pass str(...) of it.", session_id=session_id
+            f"A session id is text, not {shown(session_id)}: pass str(...) of it.",
+            session_id=session_id if isinstance(session_id, (int, float, bytes, type(None))) else shown(session_id),
         )
     if not session_id:
         raise InvalidSessionIdError("A session id has at least one character: pass a name.", session_id=session_id)
