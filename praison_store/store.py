@@ -69,7 +69,7 @@ class DefaultSessionStore:
         self.retention = arguments.one_of(retention, "retention", POLICIES)
         self.durability = arguments.one_of(durability, "durability", DURABILITIES)
         self._policy = policy_named(retention, self.max_messages)
-        self.session_dir: str | None = None if db is not None else _directory(session_dir)
+        self.session_dir: str | None = None if db is not None else session_directory(session_dir)
         self._engine = engine_for(db, self.session_dir, lock_timeout_s=self.lock_timeout, durability=durability)
 
     def add_message(
@@ -374,7 +374,8 @@ class DefaultSessionStore:
         return self._engine
 
 
-def _directory(session_dir: object) -> str:
+def session_directory(session_dir: object = None) -> str:
+    """Return the directory a store is meant to use, as a path; see `DefaultSessionStore`."""
     if session_dir is None:
         session_dir = os.environ.get("PRAISON_SESSION_DIR") or os.path.join("~", ".praison", "sessions")
     path = os.fspath(session_dir) if isinstance(session_dir, os.PathLike) else session_dir
@@ -393,6 +394,6 @@ def get_default_session_store() -> DefaultSessionStore:
 
     The same object every time, as long as the environment names the same directory.
     """
-    directory = os.path.abspath(_directory(None))
+    directory = os.path.abspath(session_directory(None))
     # setdefault instead of a mutex: one that another thread holds during a fork would hang the child.
     return _defaults.get(directory) or _defaults.setdefault(directory, DefaultSessionStore(directory))

@@ -41,7 +41,9 @@ def add(
 
 
 def _stdin_text() -> str:
-    raw = sys.stdin.buffer.read() if sys.stdin is not None else b""
+    if sys.stdin is None:
+        raise InvalidMessageError("Standard input is closed: there is no text to store.", where="content")
+    raw = sys.stdin.buffer.read()
     try:
         # `echo` ends what it prints with a line break nobody means to store.
         return raw.decode("utf-8").removesuffix("\n")

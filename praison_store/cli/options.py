@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import StoreReadError
-from ..store import DefaultSessionStore, _directory  # the one home of the default directory's name
+from ..store import DefaultSessionStore, session_directory  # the one home of the default directory's name
 
 Directory = Annotated[
     str | None,
@@ -29,7 +29,7 @@ def open_existing(directory: str | None) -> DefaultSessionStore:
     Raises:
         StoreReadError: There is no such directory.
     """
-    path = _directory(directory)
+    path = session_directory(directory)
     if os.path.isdir(path):
         return open_or_make(path)
     if os.path.exists(path):

@@ -159,8 +159,11 @@ def progress(description: str, total: int | None, *, stays: bool = False) -> Ite
         total: how much there is to do; None where nobody knows.
         stays: leave the full bar on the screen.
     """
+    if not err.is_terminal:
+        yield lambda done: None
+        return
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(),
                *([MofNCompleteColumn()] if total is not None else []), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=not stays, disable=not err.is_terminal) as bar:
+    with Progress(*columns, console=err, transient=not stays) as bar:
         task = bar.add_task(visible(description), total=total)
         yield lambda done: bar.update(task, completed=done)

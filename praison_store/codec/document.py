@@ -105,15 +105,15 @@ def is_archive_of(raw: bytes, header: Record) -> bool:
 def archived_records(raw: bytes) -> tuple[list[Record], int]:
     """Return the whole messages of an archive, and how many of its lines are damaged."""
     records, damaged = [], 0
-    for line in raw.split(b"\n")[1:-1]:  # behind the title; each line ends with a newline
+    for line in raw.split(b"\n"):
         try:
             record = values.loads_any(line)[0]
         except ValueError:
             record = None
-        if isinstance(record, dict):
+        if not isinstance(record, dict):
+            damaged += bool(line)
+        elif "archive_of" not in record:
             records.append(record)
-        else:
-            damaged += 1
     return records, damaged
 
 

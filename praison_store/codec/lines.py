@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import InvalidMessageError
-from ..model.session import iso_utc, wrong_fields
+from ..model.session import time_text, wrong_fields
 from . import values
 
 TAIL = b"\n]}\n"
@@ -25,8 +25,8 @@ _OPEN = b'"messages":[\n'
 _TEXT = rb'(?:"(?:[^"\\\x00-\x1f]++|\\.)*+"|null)'
 _HEAD = re.compile(
     rb'(\{"session_id":(' + _TEXT + rb'),"agent_name":' + _TEXT + rb',"user_id":' + _TEXT + rb',"created_at":' + _TEXT
-    + rb',)"updated_at":"([^"\\]*+)","revision":(\d{1,18}),"message_count":(\d{1,18}),"archived_bytes":(\d{1,18}),'
-    rb'(?:"leading_messages":(\d{1,18}),)?'
+    + rb',)"updated_at":"([ !#-\[\]-~]*+)","revision":(\d{1,18}),"message_count":(\d{1,18}),'
+    rb'"archived_bytes":(\d{1,18}),(?:"leading_messages":(\d{1,18}),)?'
 )
 _EXTENDED = b'"extended_json":true'
 
@@ -153,6 +153,8 @@ def parse(raw: bytes) -> LineFile | None:
     head_end = raw.find(b"\n") + 1
     if match is None or not raw.startswith(_OPEN, head_end - len(_OPEN)) or not raw.endswith(TAIL):
         return None
+    if match[2] == b"null":
+        return None  # written by hand: the id is the file's name, which the caller knows
     count = int(match[5])
     body = bytearray(raw[head_end : -len(TAIL)] if count else b"")
     empty = not count and raw[head_end - 1 :] == TAIL
@@ -191,7 +193,7 @@ def build(header: dict[str, Any], lines: Sequence[bytes], *, extended: bool = Fa
     assert match is not None, fixed
     return LineFile(
         fixed, match[1], rest, bytearray(_BETWEEN.join(lines)), count=len(lines),
-        revision=int(header.get("revision") or 0), updated_at=values.dumps(_time(header.get("updated_at")) or "")[1:-1],
+        revision=int(header.get("revision") or 0), updated_at=values.dumps(time_text(header.get("updated_at")))[1:-1],
         archived_bytes=int(header.get("archived_bytes") or 0), leading=header.get("leading_messages"),
     )
 
@@ -222,16 +224,11 @@ def _encode_header(header: dict[str, Any], extended: bool) -> tuple[bytes, bytes
         others["extended_json"] = True
     others["metadata"] = header.get("metadata") or {}
     try:
-        fixed = dumps({**{name: header.get(name) for name in _FIXED}, "created_at": _time(header.get("created_at"))})
+        fixed = dumps({**{name: header.get(name) for name in _FIXED}, "created_at": time_text(header.get("created_at"))})
         rest = dumps(others)
     except InvalidMessageError as error:
         raise InvalidMessageError(f"The session would not read back equal: {error}", where="session") from error
     return fixed[:-1] + b",", rest[1:-1] + b"," + _OPEN
-
-
-def _time(value: Any) -> str | None:
-    """Return a time as ISO-8601 text; other stores may write seconds since 1970."""
-    return iso_utc(value) if isinstance(value, (int, float)) else value
 
 
 class Splice:

@@ -11,6 +11,8 @@ from ..model.message import Record
 _MESSAGES = re.compile(r'"messages"\s*:\s*\[')
 # From each newline only its own line is looked at, so that a file full of newlines does not take minutes.
 _NEXT_OBJECT = re.compile(r"\n[ \t\r]*+\{|\{\s*+\"role\"")
+# A failed try on the whole text costs a look at all of it; a file with more damage than this is read line by line.
+_MOST_FAILURES = 500
 _BETWEEN = re.compile(r"[\s,]*+")
 # Bytes that are no UTF-8 become these characters; a message that holds one did not survive whole.
 _BROKEN_TEXT = re.compile("[\udc80-\udcff]")
@@ -50,22 +52,39 @@ def _header(text: str) -> Record:
 
 
 def _messages(text: str, position: int) -> list[Record]:
-    decoder = json.JSONDecoder()
     records = []
+    failures = 0
     while found := _BETWEEN.match(text, position):
         position = found.end()
-        record: Any = None
-        try:
-            record, end = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError):
-            end = position
+        record, end = _on_one_line(text, position)
+        if record is None and failures < _MOST_FAILURES:
+            record, end = _on_many_lines(text, position)
+            failures += record is None
         if isinstance(record, dict) and isinstance(record.get("role"), str) and "content" in record:
             if not _BROKEN_TEXT.search(text, position, end):
                 records.append(record)
             position = end
             continue
-        following = _NEXT_OBJECT.search(text, max(end, position) + (record is None))
+        # Messages may stand inside what was read, if it was the whole document under a damaged name.
+        following = _NEXT_OBJECT.search(text, position + 1)
         if following is None:
             break
         position = following.end() - len(following[0].lstrip())
     return records
+
+
+def _on_one_line(text: str, position: int) -> tuple[Any, int]:
+    end = text.find("\n", position)
+    end = len(text) if end < 0 else end
+    line = text[position:end].rstrip().rstrip(",")
+    try:
+        return json.loads(line), position + len(line)
+    except (ValueError, RecursionError):
+        return None, position
+
+
+def _on_many_lines(text: str, position: int) -> tuple[Any, int]:
+    try:
+        return json.JSONDecoder().raw_decode(text, position)
+    except (ValueError, RecursionError):
+        return None, position

@@ -66,9 +66,8 @@ def append(path: str, lines: bytes, committed_bytes: int, *, title: bytes, durab
             if state.st_size > committed_bytes:
                 seam.ftruncate(held.descriptor, committed_bytes)
             seam.lseek(held.descriptor, committed_bytes, os.SEEK_SET)
-            if not committed_bytes:
-                lines = title + lines
-            files.write_all(held.descriptor, [lines])
+            start = title if not committed_bytes else _missing_newline(held, committed_bytes)
+            files.write_all(held.descriptor, [start, lines])
             if durability != "process":
                 seam.fsync(held.descriptor)
                 # Every time, because a store that promises less may have made the file and left its name unflushed.
@@ -82,7 +81,13 @@ def append(path: str, lines: bytes, committed_bytes: int, *, title: bytes, durab
             f"Cannot write the archive {path}: {error.strerror}. Nothing was stored and no message left the session: "
             f"make room or permission, then try again.", path=path, cause=error,
         ) from error
-    return committed_bytes + len(lines)
+    return committed_bytes + len(start) + len(lines)
+
+
+def _missing_newline(held: files.HeldFile, committed_bytes: int) -> bytes:
+    """Return the newline a cut archive lacks, so that a message never stands behind half of another."""
+    seam.lseek(held.descriptor, committed_bytes - 1, os.SEEK_SET)
+    return b"" if seam.read(held.descriptor, 1) == b"\n" else b"\n"
 
 
 def read(path: str, committed_bytes: int) -> bytes:

@@ -52,8 +52,8 @@ class SessionCache:
     """
     The last used sessions of one engine.
 
-    Promise: bounded to 64 sessions, an eighth of the descriptors, and 64 MiB of files; safe in threads; empty in a forked child,
-    which must not share a mutex that another thread may have held.
+    Promise: bounded to 64 sessions, an eighth of the descriptors, and 64 MiB of files; safe in threads; empty in a
+    forked child, which must not share a mutex that another thread may have held.
     """
 
     def __init__(self) -> None:

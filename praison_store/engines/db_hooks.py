@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from ..codec import values
+from ..codec import document, values
 from ..errors import InvalidArgumentError, UnsupportedOperationError
 from ..model.exchanges import newest_window
 from ..model.message import Record, SessionMessage, llm_message
@@ -76,7 +76,7 @@ class DbHooksEngine:
 
     def append(self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy) -> int:
         """Give each message to the hook of its role; one whose `message_id` is there already is left out."""
-        file_stem(key.session_id)
+        document.encode_all(messages)  # refuses what no engine could store
         calls = [self._call_of(key, message) for message in messages]
         known: set[Any] = set()
         if any("message_id" in message for message in messages):

@@ -55,13 +55,21 @@ def find(directory: str, *, limit: int | None, agent_name: str | None) -> Iterat
     heapq.heapify(newest_first)
     found = 0
     while newest_first:
-        file = heapq.heappop(newest_first)[2]
-        info = info_of(directory, file)
-        if info is not None and (agent_name is None or info.agent_name == agent_name):
-            yield info
-            found += 1
-            if found == limit:
-                return
+        for info in _written_together(directory, newest_first):
+            if agent_name is None or info.agent_name == agent_name:
+                yield info
+                found += 1
+                if found == limit:
+                    return
+
+
+def _written_together(directory: str, newest_first: list[tuple[int, str, SessionFile]]) -> list[SessionInfo]:
+    """Take the newest files of one time stamp from the heap; file systems count in ticks of milliseconds."""
+    tick = newest_first[0][0]
+    infos = []
+    while newest_first and newest_first[0][0] == tick:
+        infos.append(info_of(directory, heapq.heappop(newest_first)[2]))
+    return sorted((info for info in infos if info is not None), key=lambda info: info.updated_at, reverse=True)
 
 
 def info_of(directory: str, file: SessionFile) -> SessionInfo | None:
@@ -119,7 +127,7 @@ def ids_with(directory: str, terms: Sequence[str]) -> Iterator[str]:
                 info = info_of(directory, file)
                 if info is not None:
                     yield info.session_id
-        except StoreReadError as error:
+        except (StoreReadError, ValueError) as error:
             logger.warning("%s was left out: %s", path, error)
 
 

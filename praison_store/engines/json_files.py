@@ -10,7 +10,7 @@ from typing import TypeVar
 from ..codec import document, lines, values
 from ..codec.lines import LineFile, Splice
 from ..disk import archive_log, atomic, files, lock, seam
-from ..errors import CorruptSessionError, InvalidSessionIdError, RevisionConflictError, StoreReadError
+from ..errors import InvalidSessionIdError, RevisionConflictError, SessionStoreError
 from ..model.exchanges import newest_window
 from ..model.message import Record, llm_message
 from ..model.session import SessionData, SessionInfo, iso_utc
@@ -175,7 +175,7 @@ class JsonFilesEngine:
         for session_id in json_directory.ids_with(self.directory, terms):
             try:
                 found = self.whole(SessionKey(session_id))
-            except (CorruptSessionError, StoreReadError) as error:
+            except SessionStoreError as error:
                 logger.warning("%r was left out: %s", session_id, error)
                 continue
             if found is not None:
@@ -225,12 +225,18 @@ class JsonFilesEngine:
         if opened is None:
             return None
         held, state = opened
-        raw = files.read_all(held, path, state.st_size)
-        file = lines.parse(raw) or json_repair.other_layout(path, raw, key, self._cache.last_revision(path))
+        try:
+            raw = files.read_all(held, path, state.st_size)
+            file = lines.parse(raw) or json_repair.other_layout(path, raw, key, self._cache.last_revision(path))
+            if file is not None and file.id_json != values.dumps(key.session_id):
+                _refuse_other_id(path, key, file)
+                file = None
+        except BaseException:
+            held.close()
+            raise
         if file is None:
             held.close()
             return self._repaired(path, key, locked=locked)
-        self._refuse_other_id(path, key, file)
         if not files.CAN_HOLD:
             return Entry(file)
         entry = Entry(file, held, files.signature(state))
@@ -286,14 +292,6 @@ class JsonFilesEngine:
         self._cache.drop(path)
         return json_repair.repaired(path, key, None if locked else self._lock_timeout_s)
 
-    def _refuse_other_id(self, path: str, key: SessionKey, file: LineFile) -> None:
-        if file.id_json != values.dumps(key.session_id):
-            other = file.header().get("session_id")
-            raise InvalidSessionIdError(
-                f"{path} holds the session {other!r}, so {key.session_id!r} cannot be stored there: pick another id, "
-                f"or adopt the file with `praison-store import`.", session_id=key.session_id,
-            )
-
     def _not_stored(
         self, path: str, file: LineFile, added: list[bytes], messages: Sequence[Record]
     ) -> tuple[list[bytes], Sequence[Record]]:
@@ -343,6 +341,18 @@ class JsonFilesEngine:
             # Whether the file is the old one or the new one, only the disk can tell now (D10).
             self._cache.drop(path)
             raise
+
+
+def _refuse_other_id(path: str, key: SessionKey, file: LineFile) -> None:
+    """Refuse a file that belongs to another id (D4); one whose id is damaged goes on to repair."""
+    try:
+        other = values.loads(file.id_json)
+    except ValueError:
+        return
+    raise InvalidSessionIdError(
+        f"{path} holds the session {other!r}, so {key.session_id!r} cannot be stored there: pick another id, or adopt "
+        f"the file with `praison-store import`.", session_id=key.session_id,
+    )
 
 
 def _conflict(key: SessionKey, expected_revision: int, revision: int) -> RevisionConflictError:

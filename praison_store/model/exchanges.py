@@ -110,6 +110,7 @@ def newest_window(messages: Messages, limit: int, leading: int | None = None) ->
 def exchange_start(messages: Messages, index: int) -> int:
     """Return `index`, or the call's place where `index` stands between a call and its results."""
     marks = exchange_marks(messages)
+    index = min(index, len(messages))
     while index > 0 and marks[index]:
         index -= 1
     return index

@@ -28,6 +28,16 @@ def _iso_second(second: int) -> str:
     return datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+def time_text(value: Any) -> str:
+    """Return a time of any file as text: ISO-8601 where a number is seconds since 1970, empty for None."""
+    if not isinstance(value, (int, float)):
+        return value or ""
+    try:
+        return iso_utc(value)
+    except (ValueError, OverflowError, OSError):
+        return str(value)  # no time a calendar has
+
+
 def _stamp() -> str:
     return iso_utc(time.time())
 
@@ -189,8 +199,8 @@ class SessionData:
         return cls(
             session_id=data.get("session_id") or "",
             messages=messages,
-            created_at=data.get("created_at") or "",
-            updated_at=data.get("updated_at") or "",
+            created_at=time_text(data.get("created_at")),
+            updated_at=time_text(data.get("updated_at")),
             agent_name=data.get("agent_name"),
             user_id=data.get("user_id"),
             metadata=data.get("metadata") or {},
