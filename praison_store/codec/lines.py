@@ -193,7 +193,8 @@ def build(header: dict[str, Any], lines: Sequence[bytes], *, extended: bool = Fa
     assert match is not None, fixed
     return LineFile(
         fixed, match[1], rest, bytearray(_BETWEEN.join(lines)), count=len(lines),
-        revision=int(header.get("revision") or 0), updated_at=values.dumps(time_text(header.get("updated_at")))[1:-1],
+        revision=int(header.get("revision") or 0),
+        updated_at=values.dumps(time_text(header.get("updated_at")))[1:-1],
         archived_bytes=int(header.get("archived_bytes") or 0), leading=header.get("leading_messages"),
     )
 

@@ -1,0 +1,11 @@
+"""
+The enemy: calls that fail, processes that die, disks full or read-only, power that goes, files that are damaged.
+
+Invariants tried here:
+    D1 A reader sees the old bytes or the new at every call of a write.
+    D2 What a call acknowledged survives what its durability names: the order of flushes, and every crash they allow.
+    D5 A damaged file never looks like an empty session and is never overwritten without a copy.
+    D7 A write that fails raises, and leaves the old session, no temporary file, no descriptor and no lock.
+Faults go through `praison_store.disk.seam.intercept`; nothing patches `os`. `operations` is the table of what may be
+interrupted, `interruptions` the ways to do it.
+"""
