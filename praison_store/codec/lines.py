@@ -224,11 +224,13 @@ def _encode_header(header: dict[str, Any], extended: bool) -> tuple[bytes, bytes
     if extended:
         others["extended_json"] = True
     others["metadata"] = header.get("metadata") or {}
+    named = {name: header.get(name) for name in _FIXED}
     try:
-        fixed = dumps({**{name: header.get(name) for name in _FIXED}, "created_at": time_text(header.get("created_at"))})
+        fixed = dumps({**named, "created_at": time_text(named["created_at"])})
         rest = dumps(others)
     except InvalidMessageError as error:
-        raise InvalidMessageError(f"The session would not read back equal: {error}", where="session") from error
+        message = f"The session would not read back equal: {error}"
+        raise InvalidMessageError(message, where="session") from error
     return fixed[:-1] + b",", rest[1:-1] + b"," + _OPEN
 
 

@@ -72,8 +72,7 @@ def _checked(
     others: Record, archived: Sequence[Any], messages: Sequence[Any], *, any_number: bool
 ) -> tuple[list[Record], list[Record]]:
     for name, value in others.items():
-        for inner, item in value.items() if isinstance(value, dict) else [("", value)]:
-            storable(item, f"{name}.{inner}", any_number=any_number)
+        storable(value, name, -1, any_number=any_number)  # a field of metadata counts its levels from itself
     return records_of(archived, 0.0, any_number=any_number), records_of(messages, 0.0, any_number=any_number)
 
 

@@ -43,6 +43,11 @@ def whole_lines(original: bytes, raw: bytes) -> Contents:
     return [json.loads(line)["content"] for line in lines if line in raw]
 
 
+def flipped(original: bytes, index: int, mask: int) -> bytes:
+    """Return the bytes with one changed."""
+    return original[:index] + bytes([original[index] ^ mask]) + original[index + 1 :]
+
+
 def contents_of(store: DefaultSessionStore, session_id: str = "one") -> Contents:
     """Return the contents of a session's history."""
     return [message["content"] for message in store.get_chat_history(session_id)]

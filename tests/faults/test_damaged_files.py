@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from processes.workers import needs_fork, run_all
 
-from faults.damage import FIRST_CALLS, TEXTS, contents_of, judge, make_session, quarantined
+from faults.damage import FIRST_CALLS, TEXTS, contents_of, flipped, judge, make_session, quarantined
 from faults.operations import add, open_store
 
 each_call = pytest.mark.parametrize("first", list(FIRST_CALLS))
@@ -31,11 +31,6 @@ def judge_all(tmp_path: Path, damages: Iterable[bytes], original: bytes, first: 
 def every_byte(original: bytes, first: str) -> range:
     """Return the bytes to damage: all where the first call is a read or an append, else each fifth."""
     return range(0, len(original), 1 if first in ("history", "append") else 5)
-
-
-def flipped(original: bytes, index: int, mask: int) -> bytes:
-    """Return the bytes with one changed."""
-    return original[:index] + bytes([original[index] ^ mask]) + original[index + 1 :]
 
 
 @each_call

@@ -87,21 +87,40 @@ def as_our_lines(document: dict[str, Any]) -> str:
     return f'{head},"messages":[\n{messages}\n]}}\n'
 
 
-@pytest.mark.parametrize("lines", [False, True], ids=["any layout", "our layout"])
+each_layout = pytest.mark.parametrize("lines", [False, True], ids=["any layout", "our layout"])
+
+
+def some_kinds(field: str) -> list[Any]:
+    """Return every third wrong kind, others for each field; all of them with --long."""
+    return WRONG_KINDS[len(field) % 3 :: 3]
+
+
+@each_layout
 @pytest.mark.parametrize("field", HEADER_FIELDS)
 def test_D5_a_header_field_of_a_wrong_kind_breaks_no_call(tmp_path: Path, field: str, lines: bool) -> None:
-    """Goal: whatever stands in a file by hand, only our errors leave a call. Method: each field, each wrong kind."""
-    for number, value in enumerate(WRONG_KINDS):
-        document = {"session_id": "one", "messages": [MESSAGE], field: value}
-        use(tmp_path / str(number), document, lines=lines)
+    """Goal: whatever stands in a file by hand, only our errors leave a call. Method: each field, some wrong kinds."""
+    for number, value in enumerate(some_kinds(field)):
+        use(tmp_path / str(number), {"session_id": "one", "messages": [MESSAGE], field: value}, lines=lines)
 
 
-@pytest.mark.parametrize("lines", [False, True], ids=["any layout", "our layout"])
+@each_layout
 @pytest.mark.parametrize("field", MESSAGE_FIELDS)
 def test_D5_a_message_field_of_a_wrong_kind_breaks_no_call(tmp_path: Path, field: str, lines: bool) -> None:
     """Goal and method: the header's, for the fields of a message."""
-    for number, value in enumerate([*WRONG_KINDS, None]):
+    for number, value in enumerate([*some_kinds(field), None]):
         use(tmp_path / str(number), {"session_id": "one", "messages": [{**MESSAGE, field: value}]}, lines=lines)
+
+
+@pytest.mark.long
+@each_layout
+@pytest.mark.parametrize("field", [*HEADER_FIELDS, *MESSAGE_FIELDS])
+def test_D5_a_field_of_any_wrong_kind_breaks_no_call(tmp_path: Path, field: str, lines: bool) -> None:
+    """Goal and method: the short forms', with every wrong kind, in the header and in a message."""
+    for number, value in enumerate([*WRONG_KINDS, None]):
+        header = {"session_id": "one", "messages": [MESSAGE] * 3, field: value}
+        use(tmp_path / f"header-{number}", header, lines=lines)
+        messages = [MESSAGE, {**MESSAGE, field: value}, MESSAGE]
+        use(tmp_path / f"message-{number}", {"session_id": "one", "messages": messages}, lines=lines)
 
 
 @pytest.mark.parametrize("name", ["message_index", "summary", "role", "timestamp", "metadata"])
