@@ -105,14 +105,15 @@ def is_archive_of(raw: bytes, header: Record) -> bool:
 def archived_records(raw: bytes) -> tuple[list[Record], int]:
     """Return the whole messages of an archive, and how many of its lines are damaged."""
     records, damaged = [], 0
-    for line in raw.split(b"\n"):
+    for number, line in enumerate(raw.split(b"\n")):
         try:
             record = values.loads_any(line)[0]
         except ValueError:
             record = None
+        is_title = number == 0 and isinstance(record, dict) and "archive_of" in record and "role" not in record
         if not isinstance(record, dict):
             damaged += bool(line)
-        elif "archive_of" not in record:
+        elif not is_title:
             records.append(record)
     return records, damaged
 

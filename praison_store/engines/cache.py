@@ -60,7 +60,6 @@ class SessionCache:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._bytes = 0
         self.mutex = threading.RLock()
-        self._most_sessions = _most_sessions()
         _live.add(self)
 
     def get(self, path: str, signature: Signature) -> Entry | None:
@@ -89,7 +88,8 @@ class SessionCache:
             self._entries[path] = entry
             entry.counted_bytes = len(entry.file.body)
             self._bytes += entry.counted_bytes
-            while len(self._entries) > 1 and (len(self._entries) > self._most_sessions or self._bytes > CACHED_BYTES):
+            most_sessions = _most_sessions()
+            while len(self._entries) > 1 and (len(self._entries) > most_sessions or self._bytes > CACHED_BYTES):
                 self._take(next(iter(self._entries)))
 
     def _take(self, path: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from processes.workers import needs_fork, run_all
 
-from faults.damage import FIRST_CALLS, TEXTS, contents_of, judge, make_session, messages_in
+from faults.damage import TEXTS, contents_of, judge, make_session, messages_in
 from faults.operations import open_store
 from praison_store import CorruptSessionError
 
@@ -30,24 +30,24 @@ NO_SESSIONS = {
     "deep object": b'{"a":' * 2000 + b"1" + b"}" * 2000,
 }
 HOSTILE = {
-    "newlines": b"x" + b"\n" * 3_000_000,
+    "newlines": b"x" + b"\n" * 1_000_000,
     "braces on lines": b"\n{" * 300_000,
     "unclosed messages": b'{"messages":[\n' + b'{"role":"user","content":"' * 30_000,
     "unclosed lists": b'{"messages":[\n' + b'{"role":[[[[[[[[[[' * 30_000,
-    "blanks": b'{"messages":[\n' + b" " * 3_000_000 + b"x" + b" \t\n" * 300_000,
-    "commas": b'{"messages":[' + b"," * 3_000_000,
+    "blanks": b'{"messages":[\n' + b" " * 1_000_000 + b"x" + b" \t\n" * 300_000,
+    "commas": b'{"messages":[' + b"," * 1_000_000,
     "escapes": b'{"session_id":"' + b"\\u0041" * 300_000,
     "backslashes": b'{"session_id":"' + b"\\" * 1_000_001,
-    "zeros": bytes(3_000_000),
-    "torn message of 3 MB": b'{"messages":[\n{"role":"user","content":"' + b"y" * 3_000_000,
+    "zeros": bytes(1_000_000),
+    "torn message of 1 MB": b'{"messages":[\n{"role":"user","content":"' + b"y" * 1_000_000,
     "many torn messages": b'{"messages":[\n' + b'{"role":"user","content":"yyyyyyyyyyyyyyyyyyy,\n' * 60_000,
 }
 
 
 @pytest.mark.parametrize("raw", list(NO_SESSIONS.values()), ids=list(NO_SESSIONS))
-@pytest.mark.parametrize("first", list(FIRST_CALLS))
+@pytest.mark.parametrize("first", ["history", "append", "check with repair"])
 def test_D5_bytes_that_are_no_session_are_refused_and_left_alone(tmp_path: Path, raw: bytes, first: str) -> None:
-    """Goal: not even a file with nothing in it is taken for a new session. Method: every first call is refused."""
+    """Goal: not even a file with nothing in it is taken for a new session. Method: a read, an append and a repair are refused."""
     original = make_session(tmp_path)
     assert "refused" == judge(tmp_path, original, raw, first)
     assert raw == (tmp_path / "one.json").read_bytes()
