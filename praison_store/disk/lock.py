@@ -70,8 +70,9 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
             return  # a fork inside the block: the child dropped its copy, the turn is the parent's
         try:
             # Closing alone is not enough: a child forked meanwhile has a copy of the descriptor, and with it the lock.
-            with suppress(OSError):  # where the system cannot unlock, the close does; what was written is written
-                seam.unlock(self._descriptor)
+            seam.unlock(self._descriptor)
+        except OSError:
+            pass  # where the system cannot unlock, the close does; what was written is written
         finally:
             self._close()
 

@@ -192,13 +192,13 @@ def test_D7_a_process_without_descriptors_refuses_and_goes_on(tmp_path: Path) ->
 
 def use_more_sessions_than_descriptors(directory: str) -> int:
     """Use more sessions than the process may have files open; in a process of its own."""
-    store = open_store(Path(directory), durability="process")
     with limited(resource.RLIMIT_NOFILE, 48):
+        store = open_store(Path(directory), durability="process")
         for number in range(80):
             add(f"session-{number}", "old")(store)
         for number in range(80):
             assert ["old"] == [message["content"] for message in store.get_chat_history(f"session-{number}")]
-    return len(store.list_sessions(100))
+        return len(store.list_sessions(100))
 
 
 def test_D7_what_is_remembered_takes_no_descriptor_a_write_needs(tmp_path: Path) -> None:

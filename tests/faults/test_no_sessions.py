@@ -47,7 +47,7 @@ HOSTILE = {
 @pytest.mark.parametrize("raw", list(NO_SESSIONS.values()), ids=list(NO_SESSIONS))
 @pytest.mark.parametrize("first", ["history", "append", "check with repair"])
 def test_D5_bytes_that_are_no_session_are_refused_and_left_alone(tmp_path: Path, raw: bytes, first: str) -> None:
-    """Goal: not even a file with nothing in it is taken for a new session. Method: a read, an append and a repair are refused."""
+    """Goal: not even an empty file is taken for a new session. Method: a read, an append and a repair are refused."""
     original = make_session(tmp_path)
     assert "refused" == judge(tmp_path, original, raw, first)
     assert raw == (tmp_path / "one.json").read_bytes()

@@ -41,7 +41,8 @@ def make(directory: str) -> dict[str, str]:
     for number in range(9):
         small.add_user_message("archived", f"message {number}")
 
-    store.add_user_message("unicode", "Grüße, 世界 \U0001f600 \u2028 e\u0301", {"名前": "ü", "nul": "\0", "quote": '"\\/'})
+    names = {"名前": "ü", "nul": "\0", "quote": '"\\/'}
+    store.add_user_message("unicode", "Grüße, 世界 \U0001f600 \u2028 e\u0301", names)
     store.set_agent_info("unicode", agent_name="Agent Ωmega", user_id="用户")
     store.rename_session("unicode", "Ein Titel 🌍")
 
@@ -50,7 +51,7 @@ def make(directory: str) -> dict[str, str]:
             "nan": float("nan"), "infinity": float("inf"), "minus": float("-inf"), "big": 2**64, "bigger": 10**40,
             "below": -(2**63) - 1, "small": 5e-324, "minus_zero": -0.0, "third": 1 / 3, "int": 2**53 + 1,
         },
-    )  # fmt: skip
+    )
     store.update_session_metadata("numbers", model="a-model", total_tokens=10**30, cost=float("inf"))
 
     store.set_agent_info("empty", agent_name="Agent")

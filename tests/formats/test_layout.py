@@ -29,15 +29,18 @@ THE_BYTES = (
     ']}\n'
 ).encode()
 WITH_ARCHIVE = (
-    '{"session_id":"my-session-123","agent_name":null,"user_id":null,'
-    '"created_at":"2026-01-02T04:00:00.000000+00:00","updated_at":"2026-01-02T04:00:03.000000+00:00","revision":4,'
-    '"message_count":3,"archived_bytes":67,"leading_messages":1,"metadata":{},"messages":[\n'
-    '{"role":"system","content":"be kind","timestamp":1767326400.0,"metadata":{}},\n'
-    '{"role":"user","content":"b","timestamp":1767326402.0,"metadata":{}},\n'
-    '{"role":"user","content":"c","timestamp":1767326403.0,"metadata":{}}\n'
-    ']}\n'
-).encode()
-THE_ARCHIVE = b'{"role":"user","content":"a","timestamp":1767326401.0,"metadata":{}}\n'
+    b'{"session_id":"my-session-123","agent_name":null,"user_id":null,'
+    b'"created_at":"2026-01-02T04:00:00.000000+00:00","updated_at":"2026-01-02T04:00:03.000000+00:00","revision":4,'
+    b'"message_count":3,"archived_bytes":149,"leading_messages":1,"metadata":{},"messages":[\n'
+    b'{"role":"system","content":"be kind","timestamp":1767326400.0,"metadata":{}},\n'
+    b'{"role":"user","content":"b","timestamp":1767326402.0,"metadata":{}},\n'
+    b'{"role":"user","content":"c","timestamp":1767326403.0,"metadata":{}}\n'
+    b']}\n'
+)
+THE_ARCHIVE = (
+    b'{"archive_of":"my-session-123","created_at":"2026-01-02T04:00:00.000000+00:00"}\n'
+    b'{"role":"user","content":"a","timestamp":1767326401.0,"metadata":{}}\n'
+)
 
 
 def names(session: SessionData) -> None:
@@ -65,8 +68,7 @@ def test_a_session_with_an_archive_is_these_bytes(tmp_path: Path) -> None:
         engine.append(KEY, [new_record(role, text, now_s)], now_s=now_s, policy=policy)
     engine.close()
     assert THE_ARCHIVE == (tmp_path / ".archive" / "my-session-123.jsonl").read_bytes()
-    assert WITH_ARCHIVE.replace(b'bytes":67', b'bytes":%d' % len(THE_ARCHIVE)) == (
-        tmp_path / "my-session-123.json").read_bytes()
+    assert WITH_ARCHIVE == (tmp_path / "my-session-123.json").read_bytes()
 
 
 @pytest.mark.parametrize("raw", [THE_BYTES, (SAMPLES / "ours_0.1.json").read_bytes()], ids=["here", "kept"])
@@ -87,11 +89,12 @@ def test_a_file_of_this_layout_is_one_document_and_reads_back(raw: bytes, tmp_pa
 
 
 UNKNOWN = {"n": [1, {"x": None}], "text": "é", "deep": {"a": {"b": -0.0}}}
-MESSAGE = {"role": "user", "content": "x", "timestamp": 1.5, "metadata": {}, "name": "Bob", "archived": True, "extra": 1,
-           "refusal": None, "tool_calls": None, "unknown": UNKNOWN}  # fmt: skip
+MESSAGE = {"role": "user", "content": "x", "timestamp": 1.5, "metadata": {}, "name": "Bob", "archived": True,
+           "extra": 1, "refusal": None, "tool_calls": None, "unknown": UNKNOWN}
 SESSION = {"session_id": "s", "agent_name": None, "user_id": None, "created_at": "c", "updated_at": "u", "revision": 7,
            "message_count": 2, "archived_bytes": 0, "gateway_session_id": None, "agent_id": "g", "runtime_state": {},
-           "unknown": UNKNOWN, "title": "top", "extra": {"k": 1}, "from_the_future": True, "metadata": {"k": 1}}  # fmt: skip
+           "unknown": UNKNOWN, "title": "top", "extra": {"k": 1}, "from_the_future": True,
+           "metadata": {"k": 1}}
 
 
 def our_layout(session: dict[str, Any], messages: list[dict[str, Any]]) -> str:
@@ -106,6 +109,15 @@ LAYOUTS: dict[str, Callable[[], str]] = {
     "indented": lambda: json.dumps({**SESSION, "messages": [MESSAGE, MESSAGE]}, indent=2),
     "shuffled": lambda: json.dumps({"messages": [MESSAGE, MESSAGE], **dict(reversed(SESSION.items()))}),
 }
+
+
+def move(store: DefaultSessionStore) -> None:
+    """Take a session out, delete it, and bring it in again."""
+    exported = store.export_session("s")
+    store.delete_session("s")
+    store.import_session(exported)
+
+
 WRITES: dict[str, Callable[[DefaultSessionStore], Any]] = {
     "add": lambda store: store.add_user_message("s", "new"),
     "metadata": lambda store: store.update_session_metadata("s", j=2),
@@ -114,7 +126,7 @@ WRITES: dict[str, Callable[[DefaultSessionStore], Any]] = {
     "checkpoint": lambda store: store.append_compaction_checkpoint("s", "sum"),
     "fork": lambda store: (store.fork_session("s", "f"), store.delete_session("s"), store.fork_session("f", "s")),
     "import": lambda store: store.import_session(store.export_session("s"), overwrite=True),
-    "move": lambda store: (lambda out: (store.delete_session("s"), store.import_session(out)))(store.export_session("s")),
+    "move": move,
     "archive": lambda store: store.add_messages("s", [{"role": "user", "content": str(n)} for n in range(5)]),
 }
 
@@ -141,7 +153,7 @@ def test_fields_of_newer_versions_outlive_every_write(layout: str, write: str, t
 def test_a_line_that_stays_keeps_its_bytes(write: str, tmp_path: Path) -> None:
     """Goal: what was stored is never encoded anew. Method: lines with odd spacing and escapes, then a write."""
     odd = ['{ "role":"user", "content":"\\u00e9\\/","timestamp":1.50,"metadata":{ } }',
-           '{"content":"no role, no time","zeros":1.000,"tool_calls":null,"big":123456789012345678901234567890}']  # fmt: skip
+           '{"content":"no role","zeros":1.000,"tool_calls":null,"big":123456789012345678901234567890}']
     head = our_layout({**SESSION, "extended_json": True}, []).split("\n")[0]
     (tmp_path / "s.json").write_text(head + "\n" + ",\n".join(odd) + "\n]}\n", encoding="utf-8")
     with DefaultSessionStore(tmp_path, durability="process") as store:

@@ -17,7 +17,8 @@ from praison_store import DefaultSessionStore
 SAMPLES = Path(__file__).parent / "samples"
 NAMES = ("archived", "compacted", "empty", "numbers", "plain", "tools", "unicode")
 # What a write counts anew; everything else stays as it is.
-COUNTED = {"messages", "archived_messages", "updated_at", "revision", "message_count", "archived_bytes", "extended_json", "leading_messages"}
+COUNTED = {"messages", "archived_messages", "updated_at", "revision", "message_count", "archived_bytes",
+           "extended_json", "leading_messages"}
 
 WRITES: dict[str, Callable[[DefaultSessionStore, str], Any]] = {
     "add": lambda store, name: store.add_user_message(name, "new"),
@@ -91,7 +92,7 @@ def test_the_next_write_brings_our_layout_and_loses_no_field(name: str, write: s
         assert exact({field: whole[field] for field in kept}) == exact({field: stored.get(field) for field in kept})
         if "metadata" in CHANGED.get(write, set()):
             assert exact({**whole["metadata"], **{k: stored["metadata"][k] for k in ("new", "title") if k in
-                          stored["metadata"]}}) == exact(stored["metadata"])  # fmt: skip
+                          stored["metadata"]}}) == exact(stored["metadata"])
         archived = store.get_archived_messages(name)
         assert exact(whole["archived_messages"]) == exact([message.to_dict() for message in archived])
         again = store.get_session(name).messages[: len(whole["messages"])]
@@ -162,7 +163,7 @@ def test_praisonais_store_imports_our_export(tmp_path: Path) -> None:
 
 
 def test_the_example_of_the_readme_is_read(tmp_path: Path) -> None:
-    """Goal: a file as PraisonAI's README shows it is a session. Method: that file; no metadata, no user, no revision."""
+    """Goal: a file as PraisonAI's README shows it is a session. Method: that file, which has no revision."""
     (tmp_path / "my-session-123.json").write_text("""{
   "session_id": "my-session-123",
   "messages": [
@@ -189,7 +190,7 @@ def test_a_file_an_editor_saved_its_own_way_is_read(encoding: str, newline: str,
     with DefaultSessionStore(tmp_path, durability="process") as store:
         store.add_messages("ours", [{"role": "user", "content": "Grüße"}] * 2)
         texts = {"ours": (tmp_path / "ours.json").read_text(encoding="utf-8"),
-                 "unicode": (SAMPLES / "praisonai_unicode.json").read_text(encoding="utf-8")}  # fmt: skip
+                 "unicode": (SAMPLES / "praisonai_unicode.json").read_text(encoding="utf-8")}
         for name, text in texts.items():
             (tmp_path / f"{name}.json").write_bytes(text.replace("\n", newline).encode(encoding))
             assert store.get_chat_history(name)[0]["content"].startswith("Grüße")

@@ -31,7 +31,7 @@ def lines_of_class(name: str, kind: type) -> list[str]:
         lines += [f"    {name}.{field.name}: {field.type}" for field in dataclasses.fields(kind)]
     else:
         fields = (pair for base in reversed(kind.__mro__) if base.__module__ == kind.__module__
-                  for pair in vars(base).get("__annotations__", {}).items())  # fmt: skip
+                  for pair in vars(base).get("__annotations__", {}).items())
         lines += [f"    {name}.{field}: {annotation}" for field, annotation in sorted(set(fields)) if field[0] != "_"]
     if not issubclass(kind, BaseException):
         lines.append(f"    {name}{signature(kind)}")

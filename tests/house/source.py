@@ -45,7 +45,7 @@ def body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Return how many lines of code a function's body has, with signature, docstring and blank lines left out."""
     body = node.body[1:] if ast.get_docstring(node) is not None else node.body
     return len({line for part in body for inner in ast.walk(part) if hasattr(inner, "lineno")
-                for line in (inner.lineno, inner.end_lineno)})  # fmt: skip
+                for line in (inner.lineno, inner.end_lineno)})
 
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -68,7 +68,7 @@ def classes(tree: ast.AST) -> Iterator[ast.ClassDef]:
 def public_methods(node: ast.ClassDef) -> list[Function]:
     """Return a class's own public methods."""
     return [item for item in node.body
-            if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and not item.name.startswith("_")]  # fmt: skip
+            if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and not item.name.startswith("_")]
 
 
 def names_used(tree: ast.AST) -> Iterator[str]:

@@ -34,7 +34,7 @@ def test_the_public_names_are_there_and_no_others() -> None:
     assert sorted(praison_store.__all__) == praison_store.__all__
     assert [] == [name for name in praison_store.__all__ if not hasattr(praison_store, name)]
     public = {name for name, value in vars(praison_store).items()
-              if not name.startswith("_") and getattr(value, "__module__", "").startswith("praison_store")}  # fmt: skip
+              if not name.startswith("_") and getattr(value, "__module__", "").startswith("praison_store")}
     assert public == set(praison_store.__all__)
 
 
@@ -73,7 +73,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recent = setuptools and int(importlib.metadata.version("setuptools").split(".")[0]) >= 77
     isolation = ["--no-isolation"] if recent else []
     built = subprocess.run([sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", str(out), str(copy)],
-                           capture_output=True, text=True, check=False)  # fmt: skip
+                           capture_output=True, text=True, check=False)
     assert 0 == built.returncode, built.stdout[-2000:] + built.stderr[-2000:]
     [made] = out.glob("*.whl")
     return made
@@ -93,7 +93,8 @@ def test_the_wheel_installs_with_its_core_dependencies_only_and_works(wheel: Pat
     """Goal: `pip install` is enough, without an extra. Method: a fresh environment, the wheel, its three needs."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
     python = tmp_path / "venv" / "bin" / "python"
-    needs = [need.split(";")[0].strip() for need in importlib.metadata.requires("praison_store") or () if "extra" not in need]
+    required = importlib.metadata.requires("praison_store") or []
+    needs = [need.split(";")[0].strip() for need in required if "extra" not in need]
     assert {"filelock", "orjson", "portalocker"} == {need.split(">")[0].split("<")[0] for need in needs}
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--disable-pip-version-check"]
     for arguments in (["--no-deps", str(wheel)], needs):
@@ -101,7 +102,7 @@ def test_the_wheel_installs_with_its_core_dependencies_only_and_works(wheel: Pat
         assert 0 == installed.returncode, installed.stderr[-2000:]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
     ran = subprocess.run([str(python), "-W", "error", "-c", PROGRAM], capture_output=True, text=True, check=False,
-                         cwd=tmp_path, env=environment)  # fmt: skip
+                         cwd=tmp_path, env=environment)
     assert praison_store.__version__ == ran.stdout.strip(), ran.stderr
 
 

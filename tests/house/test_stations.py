@@ -11,7 +11,7 @@ import source
 LEVELS = {
     "errors": 0, "model": 1, "retention": 2, "codec": 2, "disk": 2, "engines": 3, "store": 4, "manager": 5, "aio": 5,
     "db": 5, "agent": 6, "integrations": 7, "server": 7, "cli": 8,
-}  # fmt: skip
+}
 TOP = "praison_store."
 
 
@@ -52,7 +52,7 @@ HOMES = {
     "rich": ("cli/",), "fastapi": ("server/",), "asyncio": ("aio/",), "sqlite3": (), "pickle": (), "fcntl": (),
     "tempfile": ("cli/demo",), "shutil": ("cli/",), "subprocess": ("cli/demo",),
     "multiprocessing": ("cli/demo",), "requests": (), "pydantic": ("server/", "integrations/"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("tool", HOMES)
@@ -62,10 +62,12 @@ def test_a_tool_is_imported_at_its_home_only(tool: str) -> None:
     assert [] == [name for name in users if not name.startswith(HOMES[tool])]
 
 
-DISK_CALLS = {f"os.{call}" for call in ("replace", "fsync", "fdatasync", "rename", "link", "unlink", "remove", "open", "write",
-                                        "mkdir", "rmdir", "makedirs", "ftruncate", "truncate", "chmod", "fchmod")}  # fmt: skip
-CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "time.gmtime", "time.localtime",
-          "date.today", "datetime.datetime", "time.strftime", "time_module.time"}  # fmt: skip
+DISK_CALLS = {f"os.{call}" for call in (
+    "replace", "fsync", "fdatasync", "rename", "link", "unlink", "remove", "open", "write", "mkdir", "rmdir",
+    "makedirs", "ftruncate", "truncate", "chmod", "fchmod",
+)}
+CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "time.gmtime",
+          "time.localtime", "date.today", "datetime.datetime", "time.strftime", "time_module.time"}
 CLOCK_HOMES = ("store.py", "disk/seam.py", "model/message.py", "model/session.py", "manager.py", "aio/", "cli/")
 
 
@@ -79,7 +81,7 @@ def test_within_disk_files_are_changed_through_the_seam_only() -> None:
     """Goal: no call escapes a test that fails each one. Method: calls of os in disk/, the seam itself left out."""
     changing = DISK_CALLS | {"os.close", "os.read", "os.fstat", "os.lstat", "os.scandir", "os.lseek", "os.writev"}
     users = {name: changing & set(source.names_used(tree)) for name, tree in source.modules().items()
-             if name.startswith("disk/") and name != "disk/seam.py"}  # fmt: skip
+             if name.startswith("disk/") and name != "disk/seam.py"}
     # A forked child drops its copies, and a timeout names the holder: neither is a step of a write.
     users["disk/lock.py"] -= {"os.close", "os.fstat"}
     assert {} == {name: calls for name, calls in users.items() if calls}
@@ -96,19 +98,21 @@ def test_stations_without_io_have_none() -> None:
     io = ("os", "io", "pathlib", "socket", "tempfile", "shutil", "threading", "logging", "praison_store.disk")
     for name in source.modules():
         if station(name) in ("model", "retention", "codec", "errors"):
-            assert [] == [imported for imported in source.imports(name) if any(within(tool, imported) for tool in io)], name
+            used = [imported for imported in source.imports(name) if any(within(tool, imported) for tool in io)]
+            assert [] == used, name
 
 
 HEAVY = ("asyncio", "sqlalchemy", "httpx", "fastapi", "typer", "rich", "filelock", "portalocker", "pydantic", "sqlite3",
-         "multiprocessing", "subprocess", "socket", "ssl", "tempfile", "praison_store.cli", "hashlib")  # fmt: skip
+         "multiprocessing", "subprocess", "socket", "ssl", "tempfile", "praison_store.cli", "hashlib")
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    """Goal: an agent starts at once. Method: a fresh interpreter without site packages' own imports, and sys.modules."""
+    """Goal: an agent starts at once. Method: sys.modules of a fresh interpreter, less what it has anyway."""
     program = "import sys, praison_store; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    bare = subprocess.run([sys.executable, "-c", program.replace(", praison_store", "")], capture_output=True, text=True,
-                          check=True).stdout.split()  # fmt: skip
+    bare_program = program.replace(", praison_store", "")
+    ended = subprocess.run([sys.executable, "-c", bare_program], capture_output=True, text=True, check=True)
+    bare = ended.stdout.split()
     assert "praison_store" in loaded
     assert [] == [name for name in HEAVY if name in set(loaded) - set(bare)]
 
@@ -125,6 +129,6 @@ def test_nothing_else_stands_at_the_top_level() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=source.ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         return  # not a checkout: an unpacked archive has what was packed
-    allowed = {"praison_store", "tests", "benchmarks", "setup.cfg", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE",
-               ".ci", ".gitignore"}  # fmt: skip
+    allowed = {"praison_store", "tests", "benchmarks", "setup.cfg", "pyproject.toml", "README.md", "CHANGELOG.md",
+               "LICENSE", ".ci", ".gitignore"}
     assert set() == {line.split("/")[0] for line in listed.stdout.splitlines()} - allowed

@@ -127,7 +127,7 @@ def one_case(base: str, umask: int, kind: str, place: str, method: str) -> dict[
         outcome = {"answer": METHODS[method](store)}
     except SessionStoreError as error:
         outcome = {"error": type(error).__name__, "text": str(error)}
-    except Exception as error:  # an untyped error is what the test looks for
+    except Exception as error:  # noqa: BLE001 - an untyped error is what the test looks for
         outcome = {"untyped": repr(error)}
     signal.alarm(0)
     store.close()
@@ -136,7 +136,7 @@ def one_case(base: str, umask: int, kind: str, place: str, method: str) -> dict[
         for at, folders, names in os.walk(directory) for name in folders + names
         if stat.S_IFMT(os.lstat(os.path.join(at, name)).st_mode) in (stat.S_IFREG, stat.S_IFDIR)
         and not os.path.join(at, name).startswith(os.path.join(directory, place))
-    }  # fmt: skip
+    }
     still = os.path.lexists(os.path.join(directory, place))
     after = {"victim_untouched": before == seen(victim), "modes": modes, "still_there": still}
     os.umask(0o077)

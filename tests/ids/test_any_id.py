@@ -36,13 +36,14 @@ HOSTILE = [
     # plain ids with edges
     "-", "-a", "--help", "_", "__init__", "0", "a", "A", "ab", "AB", "aB", "a_b", "a b", "a-b", "a.b", "a/b", "a\\b",
     # characters
-    "\n", "a\nb", "\r\n", "\x7f", "\x1b[31m", "é", "e\u0301", "\u212b", "\u00c5", "ﬁ", "fi", "ß", "SS", "ss", "İ", "ı", "i", "I",
+    "\n", "a\nb", "\r\n", "\x7f", "\x1b[31m", "é", "e\u0301", "\u212b", "\u00c5", "ﬁ", "fi", "ß", "SS", "ss",
+    "İ", "\u0131", "i", "I",
     "日本語", "👩‍👩‍👧", "🏳️‍🌈", "\u202eabc", "\u200b", "\ufeff", "\u2028", "مرحبا", "שלום", "\U0010ffff", "\uffff",
     "%", "%%", "%00", "%41", "%C3%A9", "a%", "%zz", "+", "&", "#", "'", ";", "a,b", "{}", "[x]", "null",
     # lengths
     "a" * 215, "a" * 216, "a" * 217, "a" * 255, "a" * 1000, "a" * 4096, "é" * 36, "é" * 37, "é" * 4096, "👩" * 1000,
     "/" * 72, "/" * 73, "x" * 4095 + "y", "x" * 4095 + "z", "A" * 1000, "../" * 300, "a" * 216 + ".json",
-]  # fmt: skip
+]
 
 
 def stored_files(directory: Path) -> set[str]:
@@ -136,7 +137,7 @@ def test_D4_a_plain_id_keeps_the_name_praisonai_gives_it(name: str) -> None:
 @pytest.mark.parametrize(
     "bad", ["", "a" * 4097, "👩" * 4097, "\ud800", "a\udfff", None, 0, 1, 1.5, True, b"a", ["a"], ("a",), {"a": 1},
             object(), uuid.UUID(int=1), Path("a"), str], ids=lambda bad: f"{bad!r:.20}",
-)  # fmt: skip
+)
 def test_D4_what_is_no_id_is_refused_by_every_method(bad: Any, tmp_path: Path) -> None:
     """Goal: one typed error, and nothing made. Method: each bad id, by each method that takes one."""
     with DefaultSessionStore(tmp_path / "s", durability="process") as store:

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +49,10 @@ def run(umask: str, user_id: int) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module", params=["000", "022", "077", "777"])
-def reports(request: pytest.FixtureRequest) -> Iterator[list[dict[str, dict[str, Any]]]]:
+def reports(request: pytest.FixtureRequest) -> list[dict[str, dict[str, Any]]]:
     """Give the reports under one umask: of this user, and where this is root, of one whose rights count."""
     users = {"000": [-1], "022": [-1], "077": [NOBODY], "777": [-1, NOBODY]}[request.param]
-    yield [run(request.param, user) for user in (users if ROOT else [-1])]
+    return [run(request.param, user) for user in (users if ROOT else [-1])]
 
 
 def test_D8_nothing_planted_is_followed_and_no_method_hangs_or_fails_untyped(

@@ -22,7 +22,8 @@ floats = st.one_of(
 )
 texts = st.one_of(
     st.text(max_size=20),
-    st.sampled_from(["", "\0", "\n", '",\n{"role":"', "]}\n", "\u2028\u2029", "e\u0301", "\u00e9", "\U0001f600", "\x7f\x1f"]),
+    st.sampled_from(["", "\0", "\n", '",\n{"role":"', "]}\n", "\u2028\u2029", "e\u0301", "\u00e9", "\U0001f600"]),
+    st.sampled_from(["\x7f\x1f", "\ufeff", "tool"]),
 )
 scalars = st.one_of(st.none(), st.booleans(), integers, floats, texts)
 json_values: st.SearchStrategy[Any] = st.recursive(

@@ -16,7 +16,13 @@ from effort import tried
 from hypothesis import given
 from hypothesis import strategies as st
 
-from praison_store import DefaultSessionStore, InvalidArgumentError, InvalidMessageError, SessionMessage, SessionStoreError
+from praison_store import (
+    DefaultSessionStore,
+    InvalidArgumentError,
+    InvalidMessageError,
+    SessionMessage,
+    SessionStoreError,
+)
 
 Write = Callable[[DefaultSessionStore, Any], object]
 # A content or a role of a wrong kind is refused for its kind already; so these hold the value deeper inside.
@@ -37,7 +43,9 @@ WRITES: dict[str, Write] = {
 IMPORTS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "metadata": lambda bad: {"session_id": "s", "messages": [], "metadata": {"k": bad}},
     "message": lambda bad: {"session_id": "s", "messages": [{"role": "user", "content": [bad]}]},
-    "archived": lambda bad: {"session_id": "s", "messages": [], "archived_messages": [{"role": "user", "content": [bad]}]},
+    "archived": lambda bad: {
+        "session_id": "s", "messages": [], "archived_messages": [{"role": "user", "content": [bad]}]
+    },
     "unknown_field": lambda bad: {"session_id": "s", "messages": [], "field": bad},
     "context": lambda bad: {"session_id": "s", "messages": [], "context": {"k": [bad]}},
 }
@@ -131,7 +139,8 @@ def test_D6_a_value_that_cannot_be_printed_is_refused_like_another(bad: Any, tmp
                 answer = call()
             except SessionStoreError:
                 continue
-            assert isinstance(bad, int) and not answer, "a long integer is a fine number of messages, nothing else is"
+            assert isinstance(bad, int), "a long integer is a fine number of messages, nothing else is"
+            assert not answer
         assert {} == contents_of(tmp_path)
 
 

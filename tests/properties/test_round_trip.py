@@ -113,7 +113,10 @@ def test_D6_messages_come_back_equal_through_every_way_of_keeping_them(
     messages: list[dict[str, Any]], limit: int
 ) -> None:
     """Goal: archive, fork and a rewritten header keep every message as it was. Method: the same list each time."""
-    with tempfile.TemporaryDirectory() as directory, DefaultSessionStore(directory, limit, durability="process") as store:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        DefaultSessionStore(directory, limit, durability="process") as store,
+    ):
         for message in messages:
             store.add_messages("s", [message])
         store.update_session_metadata("s", x=1)

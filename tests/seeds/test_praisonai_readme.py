@@ -77,7 +77,8 @@ def test_a_custom_session_directory(tmp_path: Path) -> None:
     source = CUSTOM_DIRECTORY.replace('"/custom', f'"{tmp_path}/custom')
     exec(compile(source, "custom_directory", "exec"), names)
     store = names["store"]
-    assert (f"{tmp_path}/custom/path/sessions", 200, 10.0) == (store.session_dir, store.max_messages, store.lock_timeout)
+    expected = (f"{tmp_path}/custom/path/sessions", 200, 10.0)
+    assert expected == (store.session_dir, store.max_messages, store.lock_timeout)
     assert os.path.isdir(store.session_dir)
     store.close()
 
@@ -99,7 +100,7 @@ METHODS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_takes_what_the_readme_gives_it(name: str) -> None:
-    """Goal: code written for PraisonAI's store runs. Method: the first arguments, their defaults; others are optional."""
+    """Goal: code written for PraisonAI's store runs. Method: the first arguments and their defaults."""
     parameters = list(inspect.signature(getattr(DefaultSessionStore, name)).parameters.values())[1:]
     empty = inspect.Parameter.empty
     promised = {p.name: ... if p.default is empty else p.default for p in parameters[: len(METHODS[name])]}

@@ -79,7 +79,7 @@ def checking(store: DefaultSessionStore) -> None:
     """Look at a directory."""
     report: CheckReport = store.check(repair=True)
     problems: list[Problem] = report.problems
-    assert_type([(problem.code, problem.path, problem.saved) for problem in problems], list[tuple[str, str, int | None]])
+    assert_type([(one.code, one.path, one.saved) for one in problems], list[tuple[str, str, int | None]])
     assert_type((report.ok, report.sessions, report.messages), tuple[bool, int, int])
     removed: VacuumReport = store.vacuum()
     assert_type((removed.removed, removed.freed_bytes), tuple[list[str], int])

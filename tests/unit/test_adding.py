@@ -56,7 +56,7 @@ def test_an_empty_turn_writes_nothing(store: DefaultSessionStore) -> None:
     "bad", ["text", b"bytes", {"role": "user", "content": "x"}, 1, None, {1}, iter([]), ["x"], [1], [None], [{}],
             [{"content": "x"}], [{"role": None}], [{"role": "user", 1: 2}], [[("role", "user")]], [SessionMessage]],
     ids=lambda bad: f"{bad!r:.25}",
-)  # fmt: skip
+)
 def test_what_is_no_list_of_messages_is_refused(store: DefaultSessionStore, bad: object) -> None:
     """Goal: a mistake is told, not stored. Method: other things, by both methods that take messages."""
     for call in (store.add_messages, store.set_chat_history):
@@ -77,7 +77,7 @@ def test_what_history_returns_can_be_added_again(store: DefaultSessionStore) -> 
 
 def test_a_message_keeps_the_time_it_was_given(store: DefaultSessionStore) -> None:
     """Goal: imported turns keep their times, others get now. Method: with a time, with None, without."""
-    store.add_messages("s", [{"role": "user", "timestamp": 12.5}, {"role": "user", "timestamp": None}, {"role": "user"}])
+    store.add_messages("s", [{"role": "user", **when} for when in ({"timestamp": 12.5}, {"timestamp": None}, {})])
     first, second, third = (message.timestamp for message in store.get_session("s").messages)
     assert 12.5 == first
     assert 1.7e9 < second == third
@@ -150,7 +150,10 @@ def test_an_id_inside_another_text_is_no_repeat(make_store: Make) -> None:
     assert 8 == len(everything(store))
 
 
-@pytest.mark.parametrize("message_id", ["m", "é", "\n", '"', "\\", "\0", "a" * 5000, " ", "日本", "\U0001f600", "\x7f"], ids=repr)
+@pytest.mark.parametrize(
+    "message_id", ["m", "é", "\n", '"', "\\", "\0", "a" * 5000, " ", "日本", "\U0001f600", "\x7f"],
+    ids=lambda message_id: f"{message_id!r:.9}",
+)
 def test_any_text_is_a_message_id(make_store: Make, message_id: str) -> None:
     """Goal: ids from anywhere are found again. Method: odd texts, in the window and in the archive."""
     store = make_store(max_messages=1)

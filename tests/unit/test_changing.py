@@ -1,4 +1,4 @@
-"""Changing sessions: replacing a window, names, metadata, titles, clearing, deleting; what each does to an unknown id."""
+"""Changing sessions: a window, names, metadata, titles, clearing, deleting; and what each does to an unknown id."""
 
 from __future__ import annotations
 
@@ -172,8 +172,9 @@ def test_forgetting_an_unknown_session_is_false(store: DefaultSessionStore) -> N
 
 @pytest.mark.parametrize(
     "bad", [{"role": 5}, {"role": ""}, {"role": None}, {"tokens_before": "x"}, {"tokens_after": None},
-            {"tokens_before": True}, {"metadata": "x"}, {"metadata": [1]}, {"summary": None}, {"summary": b"x"}], ids=str,
-)  # fmt: skip
+            {"tokens_before": True}, {"metadata": "x"}, {"metadata": [1]}, {"summary": None}, {"summary": b"x"}],
+    ids=str,
+)
 def test_a_checkpoint_that_cannot_be_meant_is_refused(store: DefaultSessionStore, bad: dict[str, Any]) -> None:
     """Goal: what is stored can be replayed to a model. Method: wrong kinds as each argument; nothing is written."""
     store.add_messages("s", users("a"))

@@ -66,7 +66,7 @@ def test_each_kind_of_damage_is_told_by_its_invariant(make_store: Make, tmp_path
         "torn.json": "D5", "nothing.json": "D5", "list.json": "D5", "other.json": "D4", ".archive/archive.jsonl": "D5",
         ".archive/short.jsonl": "D9", "open.json": "D8", "link.json": "D8", ".archive/gone.jsonl": "leftover",
         "whole.json.0123456789abcdef.tmp": "leftover",
-    } == codes(report)  # fmt: skip
+    } == codes(report)
     assert not report.ok
     assert before == {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
@@ -111,7 +111,7 @@ def test_D5_a_damaged_session_hides_no_other(make_store: Make) -> None:
         "k": '{"messages": [{"role": "user", "content": "hello", "tool_calls": 5}]}', "l": "\0" * 500,
         "m": '{"messages": [{"role": 5, "content": {"hello": 1}, "metadata": 5, "timestamp": "x"}], "agent_name": 5}',
         "n": '{"session_id": "n", "messages": [{"content": "hello"}], "archived_messages": 5, "last_compaction": 5}',
-    }  # fmt: skip
+    }
     for name, text in odd.items():
         (directory / f"{name}.json").write_text(text)
     assert "whole" in [row["session_id"] for row in store.list_sessions()]
@@ -125,7 +125,7 @@ def test_D5_a_damaged_session_hides_no_other(make_store: Make) -> None:
 
 
 def test_vacuum_removes_what_no_writer_will_finish(make_store: Make) -> None:
-    """Goal: leftovers go, everything else stays. Method: old and young temporary files, locks with and without session."""
+    """Goal: leftovers go, everything else stays. Method: old and young temporary files and locks."""
     store = make_store()
     directory = Path(str(store.session_dir))
     store.add_user_message("s", "x")

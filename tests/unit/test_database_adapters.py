@@ -116,7 +116,7 @@ def test_PraisonAIs_own_protocols_know_the_adapters_of_this_test() -> None:
 
 
 def test_tool_turns_go_to_their_hooks_and_are_never_cut() -> None:
-    """Goal: a resumed session hands the model what it saw (D9). Method: a call with two results, windows of each size."""
+    """Goal: a resumed session hands the model what it saw (D9). Method: a call with two results."""
     adapter = ToolAdapter()
     store = store_on(adapter, max_messages=3)
     calls = [{"id": "1"}, {"id": "2"}]
@@ -127,7 +127,7 @@ def test_tool_turns_go_to_their_hooks_and_are_never_cut() -> None:
             store.add_message("s", "tool", "r", tool_call_id=call["id"])
     assert ["user", "assistant", "tool", "tool"] * 2 == adapter.calls
     exchange = [{"role": "assistant", "content": "", "tool_calls": calls},
-                *({"role": "tool", "content": "r", "tool_call_id": call["id"]} for call in calls)]  # fmt: skip
+                *({"role": "tool", "content": "r", "tool_call_id": call["id"]} for call in calls)]
     for newest in (1, 2, 3, None):
         assert exchange == store.get_chat_history("s", newest)
     assert exchange == store.get_session("s").get_chat_history()
@@ -155,7 +155,7 @@ def test_what_an_adapter_has_no_hook_for_is_refused_before_anything_is_written()
         lambda: store.fork_session("s", "t"), lambda: store.import_session(store.export_session("s")),
         store.list_sessions, store.recent, lambda: store.list_sessions_by_agent("a"), lambda: store.search("x"),
         store.check, store.vacuum,
-    ):  # fmt: skip
+    ):
         with pytest.raises(UnsupportedOperationError):
             call()
     assert ["user"] == adapter.calls
@@ -210,7 +210,7 @@ class SlottedMessage:
     [DbMessage("user", "x", timestamp=1.5), SlottedMessage("user", "x"),
      {"role": "user", "content": "x", "timestamp": 1.5, "metadata": None}],
     ids=["praisonai", "slots", "dict"],
-)  # fmt: skip
+)
 def test_an_adapter_may_return_objects_or_dicts(message: Any) -> None:
     """Goal: whatever has a role and a content is read. Method: each form; None and tuples of them too."""
     adapter = Adapter()

@@ -62,7 +62,7 @@ def test_a_listed_session_tells_what_its_header_knows(make_store: Make) -> None:
         "message_count": 4, "created_at": session.created_at, "updated_at": session.updated_at, "revision": 3,
         "metadata": {"title": "A title", "model": "m", "k": 1}, "parent_id": None,
         "size_bytes": os.path.getsize(Path(str(store.session_dir), "s.json")),
-    }.items() <= row.items()  # fmt: skip
+    }.items() <= row.items()
     assert json.loads(json.dumps(row)) == row
     assert [SessionSummary("s", "A title", session.updated_at, 4)] == store.recent()
 
@@ -114,7 +114,7 @@ def test_a_search_finds_words_wherever_they_are(make_store: Make) -> None:
     store.add_messages("calls", [{"role": "assistant", "content": None, "tool_calls": [{"id": "fox"}]}])
     found = {query: {hit.session_id for hit in store.search(query)} for query in ("fox", "FOX", "quick fox", "öl")}
     assert {"fox": {"text", "parts", "archived"}, "FOX": {"text", "parts", "archived"},
-            "quick fox": {"text", "parts", "archived"}, "öl": {"umlaut"}} == found  # fmt: skip
+            "quick fox": {"text", "parts", "archived"}, "öl": {"umlaut"}} == found
     assert ["umlaut"] == [hit.session_id for hit in store.search("café")]
     assert ["umlaut"] == [hit.session_id for hit in store.search('"quoted"')]
     assert ["umlaut"] == [hit.session_id for hit in store.search("\\")]
@@ -150,7 +150,7 @@ def test_rows_around_any_place(store: DefaultSessionStore) -> None:
     assert {(None, 0): "e", (None, 1): "de", (None, 9): "abcde", ("", 0): "e", ("", 1): "de", ("", 9): "abcde",
             (-9, 0): "a", (-9, 1): "ab", (-9, 9): "abcde", (0, 0): "a", (0, 1): "ab", (0, 9): "abcde",
             (2, 0): "c", (2, 1): "bcd", (2, 9): "abcde", (4, 0): "e", (4, 1): "de", (4, 9): "abcde",
-            (99, 0): "e", (99, 1): "de", (99, 9): "abcde"} == rows  # fmt: skip
+            (99, 0): "e", (99, 1): "de", (99, 9): "abcde"} == rows
     for bad in ("x", [1], {}, float("nan"), float("inf"), object()):
         with pytest.raises(InvalidArgumentError):
             store.window("s", bad)  # type: ignore[arg-type] # the mistake
@@ -163,9 +163,9 @@ def test_rows_around_any_place(store: DefaultSessionStore) -> None:
 
 @pytest.mark.parametrize(
     ("at", "left", "shown"),
-    [(None, "abc", "def"), (0, "", ""), (1, "", "a"), (3, "", "abc"), (4, "abc", "d"), (5, "abc", "de"), (6, "abc", "def"),
-     (99, "abc", "def")],
-)  # fmt: skip
+    [(None, "abc", "def"), (0, "", ""), (1, "", "a"), (3, "", "abc"), (4, "abc", "d"), (5, "abc", "de"),
+     (6, "abc", "def"), (99, "abc", "def")],
+)
 def test_a_fork_begins_with_the_first_messages(make_store: Make, at: int | None, left: str, shown: str) -> None:
     """Goal: archived messages count, and stay archived behind others. Method: a session with an archive."""
     store = make_store(max_messages=3)
@@ -208,13 +208,14 @@ def test_an_import_says_what_it_cannot_take(store: DefaultSessionStore) -> None:
         {"sessions": [3]}, {"version": 2, "sessions": [good]}, {"version": "1", "sessions": [good]},
         {"session_id": "q"}, {"messages": []}, {**good, "session_id": ""}, {**good, "session_id": 5},
         {**good, "session_id": "x" * 5000}, {**good, "messages": {}}, {**good, "messages": [1]},
-        {**good, "messages": [{"content": "x"}]}, {**good, "archived_messages": 5}, {**good, "archived_messages": ["x"]},
+        {**good, "messages": [{"content": "x"}]}, {**good, "archived_messages": 5},
+        {**good, "archived_messages": ["x"]},
         {**good, "messages": [1], "archived_messages": [{"role": "user"}]}, {**good, "revision": "x"},
         {**good, "revision": 1.5}, {**good, "metadata": "t"}, {**good, "metadata": [1]}, {**good, "context": 5},
         {**good, "agent_name": 5}, {**good, "user_id": ["x"]}, {**good, "parent_id": 3}, {**good, "created_at": []},
         {**good, "updated_at": {}}, {**good, "last_compaction": 3}, {**good, "last_compaction": {"message_index": "x"}},
         {**good, "last_compaction": {"summary": "s", "role": 7}}, {**good, "last_compaction": {"metadata": 5}},
-    ):  # fmt: skip
+    ):
         with pytest.raises((InvalidArgumentError, InvalidMessageError, ValueError)) as caught:
             store.import_session(bad)  # type: ignore[arg-type] # the mistake
         assert type(caught.value).__module__ == "praison_store.errors", bad

@@ -30,7 +30,8 @@ def test_max_messages_is_a_whole_number_from_one(bad: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "bad", [-1, -0.001, float("nan"), float("inf"), float("-inf"), True, "5", None, [5], 10**400, Decimal(5), 5j], ids=repr
+    "bad", [-1, -0.001, float("nan"), float("inf"), float("-inf"), True, "5", None, [5], 10**400, Decimal(5), 5j],
+    ids=repr,
 )
 def test_lock_timeout_is_a_number_of_seconds(bad: Any, tmp_path: Path) -> None:
     """Goal: a typed error, and no directory made. Method: other kinds, negative, not finite, too large."""
@@ -41,7 +42,9 @@ def test_lock_timeout_is_a_number_of_seconds(bad: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["retention", "durability"])
-@pytest.mark.parametrize("bad", ["", "Archive", "forever", "full ", None, 1, True, b"archive", ["archive"], object()], ids=repr)
+@pytest.mark.parametrize(
+    "bad", ["", "Archive", "forever", "full ", None, 1, True, b"archive", ["archive"], object()], ids=str
+)
 def test_retention_and_durability_are_one_of_their_names(option: str, bad: Any, tmp_path: Path) -> None:
     """Goal: a misspelt name is told, with the right ones. Method: other names and kinds."""
     with pytest.raises(InvalidArgumentError) as caught:
@@ -60,7 +63,7 @@ def test_session_dir_is_a_path_in_text(bad: Any, tmp_path: Path, monkeypatch: py
 
 
 def test_a_session_dir_that_cannot_be_is_refused(tmp_path: Path) -> None:
-    """Goal: the cause is named and kept. Method: a file, under a file, a dangling link, a link in a circle, too long."""
+    """Goal: the cause is named and kept. Method: files and links in the way, too long."""
     (tmp_path / "file").write_text("precious")
     (tmp_path / "dangling").symlink_to(tmp_path / "missing")
     (tmp_path / "circle").symlink_to(tmp_path / "circle")

@@ -46,7 +46,8 @@ def test_history_has_role_and_content_oldest_first(store: DefaultSessionStore) -
 
 
 @pytest.mark.parametrize(
-    ("newest", "expected"), [(None, "abcde"), (0, "abcde"), (1, "e"), (2, "de"), (5, "abcde"), (6, "abcde"), (10**30, "abcde")]
+    ("newest", "expected"),
+    [(None, "abcde"), (0, "abcde"), (1, "e"), (2, "de"), (5, "abcde"), (6, "abcde"), (10**30, "abcde")],
 )
 def test_history_of_the_newest_few(store: DefaultSessionStore, newest: int | None, expected: str) -> None:
     """Goal: counted from the end; None and 0 are the whole window. Method: a cold cache, then a warm one."""
@@ -78,11 +79,11 @@ def test_leading_system_messages_stay_in_every_bounded_read(store: DefaultSessio
     say(store, "a", "b", "c")
     shown = [[m["content"] for m in store.get_chat_history("s", newest)] for newest in range(1, 6)]
     assert [["c"], ["first", "c"], ["first", "second", "c"], ["first", "second", "b", "c"],
-            ["first", "second", "a", "b", "c"]] == shown  # fmt: skip
+            ["first", "second", "a", "b", "c"]] == shown
 
 
 def test_a_session_tells_when_by_whom_and_how_often_it_was_written(store: DefaultSessionStore) -> None:
-    """Goal: times are ISO-8601 in UTC, the revision counts writes. Method: three writes between two looks at a clock."""
+    """Goal: times are ISO-8601 in UTC, the revision counts writes. Method: three writes, two looks at a clock."""
     before = datetime.now(timezone.utc)
     say(store, "a", "b")
     store.set_agent_info("s", "agent", "user")
@@ -166,4 +167,4 @@ def test_a_session_by_hand_has_the_same_readings() -> None:
     assert session == SessionData.from_dict(session.to_dict())
     assert {"role": "user", "content": "0"} == session.messages[0].to_llm_message()
     assert ("", 0, {}) == (SessionData.from_dict({}).created_at, SessionMessage.from_dict({}).timestamp,
-                           SessionMessage.from_dict({"metadata": None}).metadata)  # fmt: skip
+                           SessionMessage.from_dict({"metadata": None}).metadata)
