@@ -44,8 +44,9 @@ def _interpreter(directory: Path) -> Callable[[str], int]:
     environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
 
     def run(program: str) -> int:
+        command = [sys.executable, "-S", "-c", program]
         return subprocess.run(
-            [sys.executable, "-S", "-c", program], env=environment, cwd=directory, stderr=subprocess.DEVNULL, check=False
+            command, env=environment, cwd=directory, stderr=subprocess.DEVNULL, check=False
         ).returncode
 
     return run

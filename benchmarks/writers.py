@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import random
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -79,13 +80,16 @@ class Floor:
         """Close nothing."""
 
 
-def write_at_once(kind: Kind, directory: Path, *, writers: int, messages: int, filled: int = 0) -> Outcome:
+def write_at_once(
+    kind: Kind, directory: Path, *, writers: int, messages: int, filled: int = 0, pause_s: float = 0.0
+) -> Outcome:
     """
     Let processes write to one session, all starting at once, and count what is in the store when they are done.
 
     Args:
         messages: how many each of them writes.
         filled: how many messages stand in the session before.
+        pause_s: how long each writer does something else between two messages, on average.
     """
     directory.mkdir(parents=True)
     store = kind.open(directory)
@@ -94,7 +98,7 @@ def write_at_once(kind: Kind, directory: Path, *, writers: int, messages: int, f
     start = CONTEXT.Barrier(writers)
     pipes = [CONTEXT.Pipe(duplex=False) for _ in range(writers)]
     workers = [
-        CONTEXT.Process(target=_write, args=(kind, directory, number, messages, start, pipe[1]), daemon=True)
+        CONTEXT.Process(target=_write, args=(kind, directory, number, messages, pause_s, start, pipe[1]), daemon=True)
         for number, pipe in enumerate(pipes)
     ]
     for worker in workers:
@@ -115,7 +119,9 @@ def finished(workers: Sequence[Any]) -> None:
         assert worker.exitcode == 0, f"a process ended with {worker.exitcode}"
 
 
-def _write(kind: Kind, directory: Path, writer: int, messages: int, start: Any, result: Connection) -> None:
+def _write(
+    kind: Kind, directory: Path, writer: int, messages: int, pause_s: float, start: Any, result: Connection
+) -> None:
     calls: list[tuple[str, int, str]] = []
     began_ns = ended_ns = 0
     try:
@@ -128,6 +134,8 @@ def _write(kind: Kind, directory: Path, writer: int, messages: int, start: Any, 
         began_ns = time.perf_counter_ns()
         for number in range(messages):
             who, reason = _who(writer, number), ""
+            if pause_s:
+                time.sleep(2 * pause_s * random.random())
             before_ns = time.perf_counter_ns()
             if before_ns - began_ns > WRITING_DEADLINE_S * 1e9:
                 break

@@ -1,7 +1,7 @@
 """
 Station 1, the door: `DefaultSessionStore`, and the store everybody gets who asks for none.
 
-The only station that reads the wall clock; every other one is handed the time. A method checks its arguments, then
+Reads the wall clock for every write and hands it on. A method checks its arguments, then
 leaves the work to the engine; what it returns has happened, and what could not happen was raised.
 """
 
@@ -60,15 +60,15 @@ class DefaultSessionStore:
         max_messages: int = 100,
         lock_timeout: float = 5.0,
         *,
-        retention: str = "archive",
+        retention: str | None = "archive",
         durability: str = "full",
         db: object | None = None,
     ) -> None:
         self.max_messages = arguments.at_least(max_messages, "max_messages", 1) or 1
         self.lock_timeout = arguments.seconds(lock_timeout, "lock_timeout")
-        self.retention = arguments.one_of(retention, "retention", POLICIES)
+        self.retention = arguments.one_of("archive" if retention is None else retention, "retention", POLICIES)
         self.durability = arguments.one_of(durability, "durability", DURABILITIES)
-        self._policy = policy_named(retention, self.max_messages)
+        self._policy = policy_named(self.retention, self.max_messages)
         self.session_dir: str | None = None if db is not None else session_directory(session_dir)
         self._engine = engine_for(db, self.session_dir, lock_timeout_s=self.lock_timeout, durability=durability)
 
@@ -85,7 +85,7 @@ class DefaultSessionStore:
         Raises:
             InvalidSessionIdError, InvalidMessageError, LockTimeoutError, CorruptSessionError, StoreWriteError:
                 nothing was stored. OutcomeUnknownError: stored, durability not proven; retry with a `message_id`.
-        Cost: rewrites the window's bytes, decodes none of them (benchmarks/append.py).
+        Cost: rewrites the window's bytes (benchmarks/append.py); a `message_id` is searched for in the archive too.
         """
         now_s = time.time()
         record = new_record(role, content, now_s, metadata, tool_calls, tool_call_id, message_id)
@@ -114,7 +114,7 @@ class DefaultSessionStore:
             messages: dicts as `get_chat_history` returns them, or SessionMessage; each may have a `message_id`.
         """
         now_s = time.time()
-        records = records_of(messages, now_s)
+        records = records_of(messages, now_s, new=True)
         if records:
             self._engine.append(key_of(session_id), records, now_s=now_s, policy=self._policy)
         return bool(records)
@@ -128,7 +128,8 @@ class DefaultSessionStore:
         Returns:
             A copy; changing it does not change the store. Empty for an unknown session. Leading system messages
             stay, a tool exchange is never cut, and the newest one is whole even where it alone is longer.
-        Cost: one stat when the file is unchanged, else one read (benchmarks/history.py). Takes no lock.
+        Cost: one stat when the file is unchanged, else one read (benchmarks/history.py); a window with tool messages
+        is decoded each time. Takes no lock.
         Not promised: a message another process adds after the call began.
         """
         return self._engine.history(key_of(session_id), self._newest(max_messages))
@@ -154,7 +155,7 @@ class DefaultSessionStore:
 
     def set_chat_history(self, session_id: str, messages: Sequence[SessionMessage | Mapping[str, Any]]) -> bool:
         """Replace the window by these messages in one write; what is archived stays, a checkpoint goes."""
-        records = records_of(messages, time.time())
+        records = records_of(messages, time.time(), new=True)
 
         def change(session: SessionData) -> None:
             session.messages = [SessionMessage.from_dict(record) for record in records]
@@ -351,8 +352,8 @@ class DefaultSessionStore:
 
     def _readable(self, session_id: str) -> SessionData | None:
         try:
-            return self.get_session(session_id)
-        except (errors.CorruptSessionError, errors.StoreReadError) as error:
+            return self._engine.read(key_of(session_id), self._newest(None))
+        except errors.SessionStoreError as error:
             logger.warning("%r was left out: %s", session_id, error)  # one damaged file hides no other session (D5)
             return None
 

@@ -110,7 +110,7 @@ def import_file(
         if of_one_session and is_named_after(source, found[0].session_id):
             tally.in_place += 1
         elif _store_all(store, found, overwrite, tally, advance) and of_one_session:
-            kept_as = quarantine.keep_copy(source, raw)
+            kept_as = quarantine.keep(source, raw)
             atomic.remove(source)
             atomic.flush_names(source)
             tell(f"{os.path.basename(source)} was adopted as {found[0].session_id!r}; the old file is {kept_as}.")

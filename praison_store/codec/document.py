@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..errors import InvalidMessageError
 from ..model.message import Record, SessionMessage
 from ..model.session import SessionData, wrong_fields
 from . import lines, values
@@ -49,8 +50,7 @@ def as_lines(document: Document, session_id: str, now_iso: str, archived_bytes: 
     Args:
         archived_bytes: how long the session's archive is; used where the document does not say how much is its own,
             because another store dropped the field. Better an unfinished move's messages twice than an archive lost.
-    Source: a file without `revision` (PraisonAI's) counts as written once for each message it ever held, so that
-    revisions never go down.
+    Source: a file without `revision` (PraisonAI's) counts as written once for each message it holds or archived.
     """
     header, records, extended = document
     archived = header.get("archived_messages")
@@ -63,13 +63,22 @@ def as_lines(document: Document, session_id: str, now_iso: str, archived_bytes: 
         "archived_bytes": header.get("archived_bytes", archived_bytes),
         "revision": max(header.get("revision") or written, 1),  # 0 is a session that was never written
     }
-    return lines.build(filled, encode_all(records, extended=extended), extended=extended)
+    encode = values.dumps_extended if extended else _encode_stored
+    return lines.build(filled, [encode(record) for record in records], extended=extended)
 
 
 def encode_all(records: Sequence[Record], *, extended: bool = False) -> list[bytes]:
-    """Return each message as the line it takes in a file."""
+    """Return each message as the line it takes in a file. Raises InvalidMessageError."""
     dumps = values.dumps_extended if extended else values.dumps
     return [dumps(record) for record in records]
+
+
+def _encode_stored(record: Record) -> bytes:
+    """Return the line of a message that is stored already, in another layout; it may nest deeper than a new one."""
+    try:
+        return values.dumps(record)
+    except InvalidMessageError:
+        return values.dumps_extended(record)
 
 
 def session_of(file: lines.LineFile) -> SessionData:
@@ -136,7 +145,8 @@ def changed_file(
     for message in session.messages:
         line, record = old.get(id(message), (b"", None))
         now = message.to_dict()
-        encoded.append(line if record is not None and dumps(_as_read(record)) == dumps(now) else dumps(now))
+        is_same = record is not None and _encode_stored(_as_read(record)) == _encode_stored(now)
+        encoded.append(line if is_same else dumps(now))
     revision = max(session.revision, file.revision)
     header = {**session.header(), "revision": revision, "archived_bytes": archived_bytes}
     return lines.build(header, encoded, extended=extended)

@@ -114,17 +114,20 @@ class LineFile:
         """Return the messages as they stand, undecoded."""
         return bytes(self.body).split(_BETWEEN) if self.count else []
 
-    def holds_message_id(self, message_id: str) -> bool:
-        """Tell whether a message of this id is here. Cost: one search for bytes; lines that match are decoded."""
-        return any(line_holds_id(line, message_id) for line in lines_with(self.body, id_needle(message_id)))
+
+def record_of_id(body: bytes | bytearray, message_id: str) -> dict[str, Any] | None:
+    """Return the message of an id in a body or an archive. Cost: one search for bytes; lines that match are decoded."""
+    for line in _lines_with(body, values.dumps(message_id)):
+        try:
+            record: Any = values.loads_any(line)[0]
+        except ValueError:
+            continue  # a damaged line has no id
+        if isinstance(record, dict) and record.get("message_id") == message_id:
+            return record
+    return None
 
 
-def id_needle(message_id: str) -> bytes:
-    """Return the bytes every line of this message id holds."""
-    return values.dumps(message_id)
-
-
-def lines_with(body: bytes | bytearray, needle: bytes) -> Iterable[bytes]:
+def _lines_with(body: bytes | bytearray, needle: bytes) -> Iterable[bytes]:
     """Yield the lines of a body or an archive that hold the bytes `needle`."""
     position = body.find(needle)
     while position >= 0:
@@ -132,15 +135,6 @@ def lines_with(body: bytes | bytearray, needle: bytes) -> Iterable[bytes]:
         end = len(body) if end < 0 else end
         yield bytes(body[body.rfind(b"\n", 0, position) + 1 : end]).rstrip(b",")
         position = body.find(needle, end)
-
-
-def line_holds_id(line: bytes, message_id: str) -> bool:
-    """Tell whether the message of a line has this id, not only its text; a damaged line has none."""
-    try:
-        record: Any = values.loads_any(line)[0]
-    except ValueError:
-        return False
-    return isinstance(record, dict) and record.get("message_id") == message_id
 
 
 def parse(raw: bytes) -> LineFile | None:

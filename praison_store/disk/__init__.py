@@ -1,6 +1,6 @@
 """
-Station 6, the last stop: locks, atomic replacement, the archive's log, quarantine. Every file and clock call of this
-package goes through `seam`, so that a test can fail, kill at, or record each one.
+Station 6, the last stop: locks, atomic replacement, the archive's log, quarantine. Every file and clock call a write or
+read depends on goes through `seam`, so that a test can fail, kill at, or record each one.
 
 Invariants kept here:
     D1 A reader sees the old bytes or the new, never a mixture, and takes no lock (`atomic.replace_bytes`).

@@ -8,12 +8,14 @@ by a write that never finished; the next one cuts it off, so a message is in the
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 
 from ..errors import OutcomeUnknownError, StoreReadError, StoreWriteError
 from . import atomic, files, seam
 
+logger = logging.getLogger("praison_store")
 DIRECTORY = ".archive"
 _FLAGS = os.O_RDWR | os.O_CREAT | files.NOFOLLOW | files.BINARY
 
@@ -59,9 +61,12 @@ def append(path: str, lines: bytes, committed_bytes: int, *, title: bytes, durab
             state = seam.fstat(held.descriptor)
             # A second hard link means the name was planted: what we write would land in somebody's other file.
             if not stat.S_ISREG(state.st_mode) or state.st_nlink > 1:
-                raise StoreWriteError(f"{path} is no plain file of its own: remove it. Nothing was stored.", path=path)
+                message = f"{path} is no plain file of its own: put a copy of it in its place. Nothing was stored."
+                raise StoreWriteError(message, path=path)
             if state.st_mode & 0o777 != 0o600 and seam.fchmod:
                 seam.fchmod(held.descriptor, 0o600)
+            if state.st_size < committed_bytes:
+                logger.error("%s lacks %d archived bytes: restore it", path, committed_bytes - state.st_size)
             committed_bytes = min(committed_bytes, state.st_size)
             if state.st_size > committed_bytes:
                 seam.ftruncate(held.descriptor, committed_bytes)

@@ -26,7 +26,7 @@ def replace_bytes(
     Raises:
         StoreWriteError: The old file is whole, and no temporary file is left.
         OutcomeUnknownError: The new file is in place, but flushing the directory failed.
-    Cost: benchmarks/append.py: about 0.2 ms for `process` and 0.5 ms for `full` at 20 kB, nearly all the system's.
+    Cost: benchmarks/append.py measures it beside the least work that stores the same bytes.
     """
     # A name of its own for every write, because two processes that share one temporary name can rename each
     # other's half-written bytes into place (D1).

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 
 from ..errors import StoreReadError, StoreWriteError
 from . import seam
@@ -35,10 +36,11 @@ class HeldFile:
         self.descriptor = descriptor
 
     def close(self) -> None:
-        """Close the descriptor; once is enough."""
+        """Close the descriptor; once is enough. What had to reach the disk was flushed before, so no error counts."""
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
-            seam.close(descriptor)
+            with suppress(OSError):
+                seam.close(descriptor)
 
     def __del__(self) -> None:
         self.close()

@@ -1,4 +1,4 @@
-"""Keep the bytes of a damaged file in `.quarantine/` before anything takes its place (D5)."""
+"""Keep a damaged file in `.quarantine/` before anything takes its place (D5)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ DIRECTORY = ".quarantine"
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | files.NOFOLLOW | files.BINARY
 
 
-def keep_copy(path: str, raw: bytes) -> str:
+def keep(path: str, raw: bytes) -> str:
     """
-    Store the bytes of a damaged file, durably, under a new name.
+    Keep a damaged file under a new name, durably, before another takes its place.
 
-    A copy, not a rename: between a rename and the repaired file a reader without a lock would see no session.
+    A second link, not a rename: between a rename and the repaired file a reader without a lock would see no session.
+    Not a copy either, where the system can link: if the "damage" is an editor in the middle of saving, what it writes
+    from now on goes to the file in quarantine instead of nowhere.
 
+    Args:
+        raw: the file's bytes, for systems that cannot link.
     Returns:
-        The copy's name, relative to the directory of `path`: `.quarantine/<file>.<UTC time>`.
+        The new name, relative to the directory of `path`: `.quarantine/<file>.<UTC time>`.
     Raises:
         StoreWriteError: The damaged file stands where it stood.
     """
@@ -31,21 +35,27 @@ def keep_copy(path: str, raw: bytes) -> str:
         raise StoreWriteError(f"{directory} is a link: remove it. Nothing was changed.", path=directory)
     files.make_directory(directory)
     try:
-        held = files.HeldFile(seam.open(os.path.join(base, name), _FLAGS, 0o600))
         try:
-            files.write_all(held.descriptor, [raw])
-            if seam.fchmod:
-                seam.fchmod(held.descriptor, 0o600)
-            seam.fsync(held.descriptor)
-        except BaseException:
-            seam.unlink(os.path.join(base, name))
-            raise
-        finally:
-            held.close()
+            seam.link(path, os.path.join(base, name))
+        except OSError:
+            name += ".copy"  # a name of its own, because a link that failed may stand there all the same
+            _copy(os.path.join(base, name), raw)
         files.sync_directory(directory)
     except OSError as error:
         raise StoreWriteError(
-            f"Cannot keep a copy of the damaged {path}: {error.strerror}. It stands where it stood: make room or "
+            f"Cannot keep the damaged {path}: {error.strerror}. It stands where it stood: make room or "
             f"permission, then read it again.", path=path, cause=error,
         ) from error
     return name
+
+
+def _copy(path: str, raw: bytes) -> None:
+    held = files.HeldFile(seam.open(path, _FLAGS, 0o600))
+    try:
+        files.write_all(held.descriptor, [raw])
+        seam.fsync(held.descriptor)
+    except BaseException:
+        seam.unlink(path)
+        raise
+    finally:
+        held.close()

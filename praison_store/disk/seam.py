@@ -28,7 +28,7 @@ fsync = os.fsync
 replace = os.replace
 unlink = os.unlink
 mkdir = os.mkdir
-rmdir = os.rmdir
+link = os.link
 chmod = os.chmod
 scandir = os.scandir
 time = time_module.time
@@ -61,7 +61,7 @@ def _filelock() -> Any:
 
 CALLS = (
     "open", "close", "read", "write", "writev", "lseek", "ftruncate", "fstat", "lstat", "fchmod", "fsync", "replace",
-    "unlink", "mkdir", "rmdir", "chmod", "scandir", "time", "monotonic", "sleep", "lock", "unlock",
+    "unlink", "link", "mkdir", "chmod", "scandir", "time", "monotonic", "sleep", "lock", "unlock",
 )
 
 

@@ -76,7 +76,8 @@ class DbHooksEngine:
 
     def append(self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy) -> int:
         """Give each message to the hook of its role; one whose `message_id` is there already is left out."""
-        document.encode_all(messages)  # refuses what no engine could store
+        file_stem(key.session_id)  # refuses an id, and a message below, that no other engine would take
+        document.encode_all(messages)
         calls = [self._call_of(key, message) for message in messages]
         known: set[Any] = set()
         if any("message_id" in message for message in messages):

@@ -206,8 +206,11 @@ def vacuum(directory: str) -> VacuumReport:
 def _remove_in_turn(session_path: str, path: str, report: VacuumReport, name: str) -> None:
     try:
         with lock.exclusive(session_path, timeout_s=0.0):
-            if path.endswith(".tmp") or not os.path.lexists(session_path):
+            is_gone = not os.path.lexists(session_path)
+            if path.endswith(".tmp") or is_gone:
                 _count_removed(path, report, name)
+            if is_gone:
+                atomic.remove(session_path + ".lock")  # made by our own turn; who waits for it opens a new one
     except LockTimeoutError:
         return  # somebody is writing; the next vacuum will find it
 
@@ -229,4 +232,7 @@ def _is_old(path: str) -> bool:
 
 
 def _is_ours(path: str) -> bool:
-    return lines.parse_head(files.bytes_of(path)) is not None
+    try:
+        return lines.parse_head(files.bytes_of(path)) is not None
+    except ValueError:
+        return True  # a head of ours, damaged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from ..codec import document, lines, values
 from ..disk import archive_log, files, seam
 from ..errors import StoreReadError
 from ..model.session import SessionInfo
-from ..model.session_id import file_stem
+from ..model.session_id import STEM_BYTES, file_stem
 
 logger = logging.getLogger("praison_store")
 SUFFIX = ".json"
@@ -81,7 +82,7 @@ def info_of(directory: str, file: SessionFile) -> SessionInfo | None:
             return None
         held, state = opened
         try:
-            info = _info_of_head(files.read_all(held, path, min(state.st_size, _HEAD_BYTES)), state.st_size)
+            info = _info_of_head(_head_bytes(held, path), state.st_size)
             if info is None:
                 info = _info_of_whole(path, state.st_size)
         finally:
@@ -94,6 +95,29 @@ def info_of(directory: str, file: SessionFile) -> SessionInfo | None:
     except (StoreReadError, ValueError) as error:
         logger.warning("%s was left out: %s", path, error)
     return None
+
+
+def _head_bytes(held: files.HeldFile, path: str) -> bytes:
+    """Return a file up to its first newline and a little more."""
+    raw = piece = files.read_all(held, path, _HEAD_BYTES)
+    while piece and b"\n" not in piece:
+        piece = files.read_all(held, path, len(raw))
+        raw += piece
+    return raw
+
+
+def warn_of_twin(path: str, session_id: str) -> None:
+    """Tell of a file in which PraisonAI's store, which maps many ids to one name, keeps the session that is missing."""
+    name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in session_id)
+    twin = f"{os.path.dirname(path)}/{name}{SUFFIX}"
+    if twin == path or len(name) > STEM_BYTES or files.signature_of(twin) is None:
+        return
+    try:
+        stored_id = document.decode(files.bytes_of(twin)).header.get("session_id")
+    except (StoreReadError, ValueError):
+        return
+    if stored_id == session_id:
+        logger.warning("%s holds %r, written by another store: adopt it with `praison-store import`", twin, session_id)
 
 
 def _info_of_head(raw: bytes, size_bytes: int) -> SessionInfo | None:

@@ -47,7 +47,7 @@ class JsonFilesEngine:
         self._durability = durability
         self._cache = SessionCache()
 
-    # ---- reading: no lock -------------------------------------------------------------------------------------
+    # ---- reading ---------------------------------------------------------------------------------------------
 
     def history(self, key: SessionKey, newest: int | None) -> list[Record]:
         """Return the newest messages as a model API takes them; see `Engine.history`."""
@@ -122,13 +122,13 @@ class JsonFilesEngine:
             file, session = self._session(path, key, now_s)                         # codec
             if expected_revision is not None and session.revision != expected_revision:
                 raise _conflict(key, expected_revision, session.revision)
-            before, updated_at = list(session.messages), session.updated_at
-            past = session.past(policy.window_messages)
+            before, past = list(session.messages), session.past(policy.window_messages)
+            session.updated_at, updated_at = "", session.updated_at
             if change(session) is False:                                            # store
+                session.updated_at = updated_at
                 return session
             turn.check()
-            if session.updated_at == updated_at:
-                session.updated_at = iso_utc(now_s)
+            session.updated_at = session.updated_at or iso_utc(now_s)  # an import brings its own
             archived_bytes = file.archived_bytes if keep_archive else 0
             changed = document.changed_file(session, file, before, archived_bytes=archived_bytes)
             if keep_archive:
@@ -140,6 +140,8 @@ class JsonFilesEngine:
                 splice = Splice(changed, 0, 0, [], changed.updated_at)
             self._write(path, Entry(changed), splice, policy, [])                   # disk
             if not keep_archive:
+                if self._durability == "ordered":
+                    atomic.flush_names(path)  # or the old session comes back after a loss of power, without its archive
                 archive_log.remove(archive_log.path_of(path))
             session.revision = splice.file.revision
             return session
@@ -217,6 +219,7 @@ class JsonFilesEngine:
         signature = files.signature_of(path)
         if signature is None:
             self._cache.drop(path)
+            json_directory.warn_of_twin(path, key.session_id)
             return None
         return self._cache.get(path, signature) or self._read(path, key, locked=locked)
 
@@ -283,33 +286,37 @@ class JsonFilesEngine:
         if entry is None:
             return None
         session, inside, committed_bytes = self._decoded(path, key, entry, document.whole_of, locked=locked)
-        archived, damaged = document.archived_records(archive_log.read(archive_log.path_of(path), committed_bytes))
-        if damaged:
-            logger.warning("%s: %d archived messages are damaged and were left out", path, damaged)
+        raw = archive_log.read(archive_log.path_of(path), committed_bytes)
+        archived, damaged = document.archived_records(raw)
+        if damaged or len(raw) < committed_bytes:
+            missing = committed_bytes - len(raw)
+            logger.warning("%s: the archive lacks %d bytes, %d lines in it are damaged", path, missing, damaged)
         return session, [*archived, *inside]
 
     def _repaired(self, path: str, key: SessionKey, *, locked: bool) -> Entry:
         self._cache.drop(path)
-        return json_repair.repaired(path, key, None if locked else self._lock_timeout_s)
+        return json_repair.repaired(path, key, locked=locked)
 
     def _not_stored(
         self, path: str, file: LineFile, added: list[bytes], messages: Sequence[Record]
     ) -> tuple[list[bytes], Sequence[Record]]:
         """Leave out the messages whose id is stored already, in the window or the archive."""
         archive: bytes | None = None
-        seen: set[str] = set()
+        seen: dict[str, Record] = {}
         kept = []
         for line, message in zip(added, messages, strict=True):
             message_id = message.get("message_id")
             if message_id is not None:
-                if message_id in seen or file.holds_message_id(message_id):
+                stored = seen.get(message_id) or lines.record_of_id(file.body, message_id)
+                if stored is None:
+                    if archive is None:
+                        archive = archive_log.read(archive_log.path_of(path), file.archived_bytes)
+                    stored = lines.record_of_id(archive, message_id)
+                if stored is not None:
+                    if llm_message(stored) != llm_message(message):
+                        logger.warning("%s: message_id %r is taken by another message: not stored", path, message_id)
                     continue
-                seen.add(message_id)
-                if archive is None:
-                    archive = archive_log.read(archive_log.path_of(path), file.archived_bytes)
-                needle = lines.id_needle(message_id)
-                if any(lines.line_holds_id(held, message_id) for held in lines.lines_with(archive, needle)):
-                    continue
+                seen[message_id] = message
             kept.append((line, message))
         return [line for line, _ in kept], [message for _, message in kept]
 
@@ -349,6 +356,8 @@ def _refuse_other_id(path: str, key: SessionKey, file: LineFile) -> None:
         other = values.loads(file.id_json)
     except ValueError:
         return
+    if other == key.session_id:
+        return  # written by hand with other escapes; decoding the whole file finds nothing wrong
     raise InvalidSessionIdError(
         f"{path} holds the session {other!r}, so {key.session_id!r} cannot be stored there: pick another id, or adopt "
         f"the file with `praison-store import`.", session_id=key.session_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ..codec import document, salvage
+from ..codec import document, lines, salvage
 from ..codec.lines import LineFile
 from ..disk import archive_log, atomic, files, lock, quarantine, seam
 from ..errors import CorruptSessionError, LockTimeoutError, StoreWriteError
@@ -44,19 +44,19 @@ def _as_lines(path: str, whole: document.Document, session_id: str) -> LineFile:
     return document.as_lines(whole, session_id, iso_utc(seam.time()), len(archive))
 
 
-def repaired(path: str, key: SessionKey, lock_timeout_s: float | None) -> Entry:
+def repaired(path: str, key: SessionKey, *, locked: bool) -> Entry:
     """
-    Repair a session's file, or where it cannot be written, serve what can be saved of it.
+    Repair a session's file, or where it cannot be written now, serve what can be saved of it.
 
     Args:
-        lock_timeout_s: seconds to wait for the session's lock; None where the caller has it.
+        locked: the caller has the session's turn. A reader does not wait for one (D1).
     Raises:
         CorruptSessionError: No whole message is left. The file stands as it stood.
     """
-    if lock_timeout_s is None:
+    if locked:
         return _repair(path, key, store=True)[0]
     try:
-        with lock.exclusive(path, timeout_s=lock_timeout_s):
+        with lock.exclusive(path, timeout_s=0.0):
             return _repair(path, key, store=True)[0]
     except (StoreWriteError, LockTimeoutError) as error:
         # A reader on a read-only mount, or beside a stopped writer, still gets its messages (D1).
@@ -79,6 +79,8 @@ def repair_stored(path: str, key: SessionKey) -> tuple[int, int | None, str]:
 
 
 def _repair(path: str, key: SessionKey, *, store: bool) -> tuple[Entry, int | None]:
+    if files.signature_of(path) is None:
+        return Entry(lines.build({"session_id": key.session_id}, [])), 0  # deleted meanwhile
     raw = files.bytes_of(path)
     try:
         document.decode(raw)
@@ -100,7 +102,7 @@ def _repair(path: str, key: SessionKey, *, store: bool) -> tuple[Entry, int | No
             f"{path} is damaged and holds the session {stored_id!r}, not {key.session_id!r}. The file was left as it "
             f"is: move it away.", path=path,
         )
-    kept_as = quarantine.keep_copy(path, raw) if store else path
+    kept_as = quarantine.keep(path, raw) if store else path
     metadata = header.get("metadata")
     header["metadata"] = {**(metadata if isinstance(metadata, dict) else {}), "recovered_from": kept_as}
     file = _as_lines(path, document.recovered(header, records), key.session_id)

@@ -119,17 +119,26 @@ def new_record(
 
 
 def records_of(
-    messages: Sequence[SessionMessage | Mapping[str, Any]], now_s: float, *, any_number: bool = False
+    messages: Sequence[SessionMessage | Mapping[str, Any]], now_s: float, *, new: bool = False,
+    any_number: bool = False,
 ) -> list[Record]:
     """
     Return the checked records of messages given as dicts or SessionMessage; `now_s` stamps those without a time.
 
+    Args:
+        new: refuse a dict without content and tool calls, because its content is likely misspelt.
     Raises:
         InvalidMessageError: One of them is not a message. Says which; nothing was written.
     """
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
         raise _wrong("messages", messages, "a list of dicts or SessionMessage")
-    return [_record_of(message, index, now_s, any_number) for index, message in enumerate(messages)]
+    records = [_record_of(message, index, now_s, any_number) for index, message in enumerate(messages)]
+    for index, message in enumerate(messages):
+        if new and isinstance(message, Mapping) and "content" not in message and not message.get("tool_calls"):
+            fields = ", ".join(map(shown, message))
+            text = f"messages[{index}] has no content, only {fields}: add it; None says that there is none."
+            raise InvalidMessageError(text, where=f"messages[{index}]")
+    return records
 
 
 def _record_of(

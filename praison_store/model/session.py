@@ -192,7 +192,7 @@ class SessionData:
         """
         Return the session of a record; unknown fields go to `extra`, missing times are empty text.
 
-        Source: PraisonAI files without `revision` count as written once a message, so that it never goes down.
+        Source: PraisonAI's files have no `revision`; they count as written once for each message.
         """
         messages = [SessionMessage.from_dict(message) for message in data.get("messages") or []]
         compaction = data.get("last_compaction")

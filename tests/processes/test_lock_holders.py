@@ -104,7 +104,7 @@ def test_D1_D3_a_stopped_holder_stops_writers_only_and_is_named(make_store: Make
                 write()
             assert 0.3 <= time.monotonic() - started_s < DEADLINE_S
             assert (pid,) == refused.value.holder
-            assert 0.3 == refused.value.waited_s
+            assert refused.value.waited_s >= 0.3
             assert f"{Path(str(store.session_dir)) / 'shared.json'}.lock" == refused.value.path
             assert str(pid) in str(refused.value)
         assert store.add_user_message("another", "not the stopped one's") is True

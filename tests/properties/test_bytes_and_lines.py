@@ -117,5 +117,5 @@ def test_D6_what_only_the_standard_library_reads_is_told_and_kept(value: Any) ->
 def test_a_message_id_is_found_only_where_it_is_the_id(messages: list[dict[str, Any]], wanted: str) -> None:
     """Goal: an id in a text is no id. Method: any messages; the id planted as content and as metadata."""
     planted = [{**m, "content": wanted, "metadata": {"message_id": wanted}, "message_id": "other"} for m in messages]
-    assert not a_file(planted).holds_message_id(wanted) or wanted == "other"
-    assert a_file([*planted, {"role": "user", "message_id": wanted}]).holds_message_id(wanted)
+    assert not lines.record_of_id(a_file(planted).body, wanted) or wanted == "other"
+    assert lines.record_of_id(a_file([*planted, {"role": "user", "message_id": wanted}]).body, wanted)

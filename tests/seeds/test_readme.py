@@ -17,9 +17,11 @@ def examples() -> list[str]:
 
 
 def with_checks(source: str) -> str:
-    """Turn each expression followed by a comment `# -> value` into an assertion that the value is equal."""
+    """Turn each `print(...)` followed by a comment `# -> text` into an assertion that this is what is printed."""
     return re.sub(
-        r"^( *)(?!#)(.+)\n\1# -> (.+)$", r"\1assert (\2) == (\3), (\2)", source, flags=re.MULTILINE
+        r"^( *)print\((.+)\)\n\1# -> (.+)$",
+        lambda found: f"{found[1]}assert (printed := str({found[2]})) == {found[3]!r}, printed",
+        source, flags=re.MULTILINE,
     )
 
 
@@ -28,7 +30,7 @@ def test_every_example_of_the_readme_runs_and_gives_what_it_says(tmp_path: Path)
     blocks = examples()
     assert 3 <= len(blocks)
     for number, source in enumerate(blocks):
-        assert source.count("# ->") == with_checks(source).count("assert ("), source
+        assert source.count("# ->") == with_checks(source).count("assert (printed"), source
         ast.parse(source)
         program = tmp_path / f"example_{number}.py"
         program.write_text(with_checks(source), encoding="utf-8")

@@ -43,7 +43,7 @@ def test_lock_timeout_is_a_number_of_seconds(bad: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", ["retention", "durability"])
 @pytest.mark.parametrize(
-    "bad", ["", "Archive", "forever", "full ", None, 1, True, b"archive", ["archive"], object()], ids=str
+    "bad", ["", "Archive", "forever", "full ", 0, 1, True, False, b"archive", [], ["archive"], object()], ids=str
 )
 def test_retention_and_durability_are_one_of_their_names(option: str, bad: Any, tmp_path: Path) -> None:
     """Goal: a misspelt name is told, with the right ones. Method: other names and kinds."""
@@ -60,6 +60,14 @@ def test_session_dir_is_a_path_in_text(bad: Any, tmp_path: Path, monkeypatch: py
     with pytest.raises(InvalidArgumentError):
         DefaultSessionStore(bad)
     assert [] == os.listdir(tmp_path)
+
+
+def test_a_retention_of_none_is_the_default_and_a_durability_of_none_is_not(tmp_path: Path) -> None:
+    """Goal: code that hands on PraisonAI's `retention=None` runs. Method: None for each of the two."""
+    with DefaultSessionStore(tmp_path, retention=None) as store:
+        assert "archive" == store.retention
+    with pytest.raises(InvalidArgumentError):
+        DefaultSessionStore(tmp_path, durability=None)  # type: ignore[arg-type] # the mistake
 
 
 def test_a_session_dir_that_cannot_be_is_refused(tmp_path: Path) -> None:
