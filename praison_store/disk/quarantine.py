@@ -37,6 +37,7 @@ def keep(path: str, raw: bytes) -> str:
     try:
         try:
             seam.link(path, os.path.join(base, name))
+            _flush(path)
         except OSError:
             name += ".copy"  # a name of its own, because a link that failed may stand there all the same
             _copy(os.path.join(base, name), raw)
@@ -47,6 +48,14 @@ def keep(path: str, raw: bytes) -> str:
             f"permission, then read it again.", path=path, cause=error,
         ) from error
     return name
+
+
+def _flush(path: str) -> None:
+    held = files.HeldFile(seam.open(path, os.O_RDONLY | files.NOFOLLOW | files.BINARY))
+    try:
+        seam.fsync(held.descriptor)
+    finally:
+        held.close()
 
 
 def _copy(path: str, raw: bytes) -> None:

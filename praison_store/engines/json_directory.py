@@ -110,12 +110,14 @@ def warn_of_twin(path: str, session_id: str) -> None:
     """Tell of a file in which PraisonAI's store, which maps many ids to one name, keeps the session that is missing."""
     name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in session_id)
     twin = f"{os.path.dirname(path)}/{name}{SUFFIX}"
-    if twin == path or len(name) > STEM_BYTES or files.signature_of(twin) is None:
+    if twin == path or len(os.fsencode(name)) > STEM_BYTES:
         return
     try:
+        if files.signature_of(twin) is None:
+            return
         stored_id = document.decode(files.bytes_of(twin)).header.get("session_id")
     except (StoreReadError, ValueError):
-        return
+        return  # a hint fails no call
     if stored_id == session_id:
         logger.warning("%s holds %r, written by another store: adopt it with `praison-store import`", twin, session_id)
 

@@ -248,11 +248,7 @@ class JsonFilesEngine:
 
     def _load(self, path: str, key: SessionKey, now_s: float) -> Entry:
         """Return the session to write to, under its lock: as it stands, or new with revision 0."""
-        entry = self._current(path, key, locked=True)
-        if entry is None:
-            now = iso_utc(now_s)
-            entry = Entry(lines.build({"session_id": key.session_id, "created_at": now, "updated_at": now}, []))
-        return entry
+        return self._current(path, key, locked=True) or _new_entry(key, now_s)
 
     def _session(self, path: str, key: SessionKey, now_s: float) -> tuple[LineFile, SessionData]:
         """Return the session to change, under its lock, with the lines it was decoded from."""
@@ -267,7 +263,7 @@ class JsonFilesEngine:
         try:
             return entry, json_window.splice_of(entry.file, added, policy, now)
         except ValueError:
-            entry = self._repaired(path, key, locked=True)
+            entry = self._repaired(path, key, locked=True) or _new_entry(key, now_s)
             return entry, json_window.splice_of(entry.file, added, policy, now)
 
     def _decoded(
@@ -279,7 +275,7 @@ class JsonFilesEngine:
         try:
             return decode(file)
         except ValueError:
-            return decode(self._repaired(path, key, locked=locked).file)
+            return decode((self._repaired(path, key, locked=locked) or _new_entry(key, 0.0)).file)
 
     def _whole_now(self, path: str, key: SessionKey, *, locked: bool) -> tuple[SessionData, list[Record]] | None:
         entry = self._current(path, key, locked=locked)
@@ -293,7 +289,7 @@ class JsonFilesEngine:
             logger.warning("%s: the archive lacks %d bytes, %d lines in it are damaged", path, missing, damaged)
         return session, [*archived, *inside]
 
-    def _repaired(self, path: str, key: SessionKey, *, locked: bool) -> Entry:
+    def _repaired(self, path: str, key: SessionKey, *, locked: bool) -> Entry | None:
         self._cache.drop(path)
         return json_repair.repaired(path, key, locked=locked)
 
@@ -301,7 +297,7 @@ class JsonFilesEngine:
         self, path: str, file: LineFile, added: list[bytes], messages: Sequence[Record]
     ) -> tuple[list[bytes], Sequence[Record]]:
         """Leave out the messages whose id is stored already, in the window or the archive."""
-        archive: bytes | None = None
+        past: bytes | None = None
         seen: dict[str, Record] = {}
         kept = []
         for line, message in zip(added, messages, strict=True):
@@ -309,9 +305,11 @@ class JsonFilesEngine:
             if message_id is not None:
                 stored = seen.get(message_id) or lines.record_of_id(file.body, message_id)
                 if stored is None:
-                    if archive is None:
-                        archive = archive_log.read(archive_log.path_of(path), file.archived_bytes)
-                    stored = lines.record_of_id(archive, message_id)
+                    if past is None:
+                        inside = document.whole_of(file)[1] if json_window.INSIDE in file.rest else ()
+                        past = archive_log.read(archive_log.path_of(path), file.archived_bytes)
+                        past += b"\n".join(document.encode_all(inside, extended=True))
+                    stored = lines.record_of_id(past, message_id)
                 if stored is not None:
                     if llm_message(stored) != llm_message(message):
                         logger.warning("%s: message_id %r is taken by another message: not stored", path, message_id)
@@ -348,6 +346,11 @@ class JsonFilesEngine:
             # Whether the file is the old one or the new one, only the disk can tell now (D10).
             self._cache.drop(path)
             raise
+
+
+def _new_entry(key: SessionKey, now_s: float) -> Entry:
+    now = iso_utc(now_s)
+    return Entry(lines.build({"session_id": key.session_id, "created_at": now, "updated_at": now}, []))
 
 
 def _refuse_other_id(path: str, key: SessionKey, file: LineFile) -> None:

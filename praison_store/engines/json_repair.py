@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ..codec import document, lines, salvage
+from ..codec import document, salvage
 from ..codec.lines import LineFile
 from ..disk import archive_log, atomic, files, lock, quarantine, seam
 from ..errors import CorruptSessionError, LockTimeoutError, StoreWriteError
@@ -44,12 +44,14 @@ def _as_lines(path: str, whole: document.Document, session_id: str) -> LineFile:
     return document.as_lines(whole, session_id, iso_utc(seam.time()), len(archive))
 
 
-def repaired(path: str, key: SessionKey, *, locked: bool) -> Entry:
+def repaired(path: str, key: SessionKey, *, locked: bool) -> Entry | None:
     """
     Repair a session's file, or where it cannot be written now, serve what can be saved of it.
 
     Args:
         locked: the caller has the session's turn. A reader does not wait for one (D1).
+    Returns:
+        None where the session was deleted meanwhile.
     Raises:
         CorruptSessionError: No whole message is left. The file stands as it stood.
     """
@@ -74,13 +76,15 @@ def repair_stored(path: str, key: SessionKey) -> tuple[int, int | None, str]:
         CorruptSessionError: No whole message is left. The file stands as it stood.
     """
     entry, lost = _repair(path, key, store=True)
+    if entry is None:
+        return 0, 0, ""
     kept_as = entry.file.header()["metadata"].get("recovered_from", "")
     return entry.file.count, lost, kept_as
 
 
-def _repair(path: str, key: SessionKey, *, store: bool) -> tuple[Entry, int | None]:
+def _repair(path: str, key: SessionKey, *, store: bool) -> tuple[Entry | None, int | None]:
     if files.signature_of(path) is None:
-        return Entry(lines.build({"session_id": key.session_id}, [])), 0  # deleted meanwhile
+        return None, 0  # deleted meanwhile
     raw = files.bytes_of(path)
     try:
         document.decode(raw)

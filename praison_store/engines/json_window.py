@@ -21,7 +21,7 @@ def splice_of(file: LineFile, added: Sequence[bytes], policy: Policy, updated_at
     Cost: nothing is decoded, except where system messages lead or tools are near the cut: then the whole window.
     """
     count = file.count + len(added)
-    inside = policy.archives and _INSIDE in file.rest
+    inside = policy.archives and INSIDE in file.rest
     if not policy.overflows(count):
         splice = Splice(file, 0, 0, added, updated_at)
         return _with_header(splice, takes_archive=True) if inside and not added else splice
@@ -37,7 +37,7 @@ def splice_of(file: LineFile, added: Sequence[bytes], policy: Policy, updated_at
     return splice
 
 
-_INSIDE = b'"archived_messages"'
+INSIDE = b'"archived_messages"'
 _ROLE, _SYSTEM, _TOOL = b'{"role":"', b'{"role":"system"', b"tool"
 
 

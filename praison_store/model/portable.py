@@ -99,7 +99,7 @@ def fork(
     stop = len(records) if at is None else min(at, len(records))
     stop = exchange_start(records, stop) if stop < len(records) else stop
     # As long as the window keeps a message, what was archived stays archived; else the fork is all window.
-    parted = bool(archived) and stop > in_archive.stop
+    parted = bool(archived) and (at is None or stop > in_archive.stop)
     kept = [*records[: in_archive.start], *records[in_archive.stop : stop]] if parted else records[:stop]
     checkpoint = window.last_compaction
     if checkpoint is not None and ((archived and not parted) or checkpoint.message_index > len(kept)):

@@ -83,6 +83,51 @@ def test_D1_a_reader_at_any_call_of_a_write_sees_the_old_session_or_the_new(
     assert sorted(is_new) == is_new or rehearsed.before == rehearsed.after, "the new state was there and went again"
 
 
+@pytest.mark.parametrize("operation", WRITES, ids=lambda operation: operation.name)
+def test_D1_D10_a_reader_of_the_same_store_misleads_no_writer(tmp_path: Path, operation: Operation) -> None:
+    """
+    Goal: what a reader puts into the shared cache in the middle of a write is not what the next call finds.
+
+    Method: a signal handler or another thread, at every call: read everything through the store that is writing.
+    """
+    rehearsed = rehearse(operation, tmp_path)
+    with open_store(rehearsed.before_directory) as store:
+        whole_session(store)
+        reading = Reading(store)
+        with seam.intercept(reading):
+            operation.run(store)
+        expected = [state.get("one", {}).get("messages") for state in rehearsed.states()]
+        assert [] == [found for found in reading.seen if found not in expected]
+        assert expected[1] == whole_session(store)
+        store.add_user_message("one", "next")
+        assert [*(expected[1] or []), "next"] == whole_session(store)
+        assert "next" == store.get_chat_history("one")[-1]["content"]
+
+
+class Reading:
+    """Before and behind every call, read the session `one` every way there is, through one store."""
+
+    def __init__(self, store: DefaultSessionStore) -> None:
+        self.store = store
+        self.seen: list[list[Any] | None] = []
+        self._is_reading = False
+
+    def __call__(self, name: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        if self._is_reading:
+            return call(*args, **named)
+        self._read()
+        try:
+            return call(*args, **named)
+        finally:
+            self._read()
+
+    def _read(self) -> None:
+        self._is_reading = True
+        self.store.get_chat_history("one")
+        self.seen.append(whole_session(self.store))
+        self._is_reading = False
+
+
 class Between:
     """Let another do something in front of one of a reader's calls."""
 
