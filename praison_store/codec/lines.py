@@ -153,7 +153,7 @@ def parse(raw: bytes) -> LineFile | None:
     body = bytearray(raw[head_end : -len(TAIL)] if count else b"")
     empty = not count and raw[head_end - 1 :] == TAIL
     # A power cut may leave blocks of NUL in a file that was never flushed; no JSON holds one.
-    if not empty and (not body or body.count(b"\n") != count - 1 or body.count(_BETWEEN) != count - 1 or 0 in body):
+    if not empty and (not body or body.count(b"\n") != count - 1 or body.count(b"},\n{") != count - 1 or 0 in body):
         return None
     return LineFile(
         match[1], match[2], raw[match.end() : head_end], body, count=count, revision=int(match[4]),
@@ -289,7 +289,19 @@ class Splice:
 
     def commit(self) -> None:
         """Make the file in memory equal to what was written. Call once, after the write, with no view left."""
-        file, body = self.file, self.file.body
+        try:
+            self._resize(self.file.body)
+        except BufferError:
+            # A profiler that holds our frames holds views of the bytes too; what is written is written all the same.
+            self.file.body = bytearray(self.file.body)
+            self._resize(self.file.body)
+        file = self.file
+        file.leading = self.leading_messages
+        file.count, file.archived_bytes, file.rest = self.count, self.archived_bytes, self.rest
+        file.updated_at, file.revision = self.updated_at, file.revision + 1
+
+    def _resize(self, body: bytearray) -> None:
+        file = self.file
         if self._from_start < len(body):
             del body[self._end_leading : self._from_start]
         else:
@@ -298,6 +310,3 @@ class Splice:
         if body and self._added:
             body += _BETWEEN
         body += self._added
-        file.leading = self.leading_messages
-        file.count, file.archived_bytes, file.rest = self.count, self.archived_bytes, self.rest
-        file.updated_at, file.revision = self.updated_at, file.revision + 1

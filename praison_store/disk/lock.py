@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import weakref
 from contextlib import suppress
 from types import TracebackType
 
@@ -17,8 +18,9 @@ _FLAGS = (
 # to 2 ms and no further, so that who waits long draws as many lots as who comes; only after seconds it tries less.
 _FIRST_PAUSE_S, _PAUSE_S, _LONG_PAUSE_S = 0.0003, 0.002, 0.01
 _LONG_WAIT_S = 1.0
-# Every turn with an open descriptor, waiting ones too: a child forked now has copies of them all.
-_open_turns: set[exclusive] = set()
+# Every turn with an open descriptor, waiting ones too: a child forked now has copies of them all. Weak, so that a turn
+# which Ctrl-C left between two lines ends with its last reference.
+_open_turns: set[weakref.ref[exclusive]] = set()
 
 
 class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeout_s=5.0)
@@ -34,13 +36,14 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
     Cost: an open, a lock and a close where nobody else wants it; the file stays, or two writers could come in.
     """
 
-    __slots__ = ("_descriptor", "_is_marked", "_path", "_timeout_s")
+    __slots__ = ("__weakref__", "_descriptor", "_is_marked", "_path", "_self", "_timeout_s")
 
     def __init__(self, path: str, *, timeout_s: float) -> None:
         self._path = path + ".lock"
         self._timeout_s = timeout_s
         self._descriptor = -1
         self._is_marked = False
+        self._self = weakref.ref(self)
 
     def __enter__(self) -> exclusive:
         try:
@@ -89,7 +92,7 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
         while True:
             if self._descriptor < 0:
                 self._descriptor = _open(self._path)
-                _open_turns.add(self)
+                _open_turns.add(self._self)
             if not seam.lock(self._descriptor):
                 return False
             state = _checked(self._path, self._descriptor)
@@ -117,11 +120,14 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
                 seam.ftruncate(self._descriptor, 1)
 
     def _close(self) -> None:
-        _open_turns.discard(self)
+        _open_turns.discard(self._self)
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             with suppress(OSError):  # the system gives up the descriptor all the same, and with it the lock
                 seam.close(descriptor)
+
+    # Ctrl-C between two lines of a turn leaves it to nobody; the lock then ends with the object, not with the process.
+    __del__ = _close
 
     def drop_copy(self) -> None:
         """Close a forked child's copy of the descriptor, without unlocking: the lock is still the parent's."""
@@ -183,7 +189,9 @@ def holders(descriptor: int) -> tuple[int, ...]:
 
 def _drop_copies() -> None:
     while _open_turns:
-        _open_turns.pop().drop_copy()
+        turn = _open_turns.pop()()
+        if turn is not None:
+            turn.drop_copy()
 
 
 if hasattr(os, "register_at_fork"):

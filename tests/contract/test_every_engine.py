@@ -182,7 +182,9 @@ def test_a_deleted_session_is_gone_with_its_archive(engine: Engine) -> None:
     assert engine.delete(KEY)
     assert (False, None, 0) == (engine.exists(KEY), engine.whole(KEY), engine.count())
     assert 1 == say(engine, "f", policy=ARCHIVE)
-    assert [] == (engine.whole(KEY) or (None, ["none"]))[1]
+    whole = engine.whole(KEY)
+    assert whole is not None
+    assert [] == whole[1]
 
 
 def test_sessions_are_found_by_agent_and_up_to_a_limit(engine: Engine) -> None:

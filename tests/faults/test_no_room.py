@@ -91,7 +91,7 @@ def without_inodes(directory: str) -> dict[str, Any]:
     sessions = Path(directory) / "sessions"
     store = open_store(sessions)
     add("one", "old")(store)
-    made = []
+    made: list[Path] = []
     while True:
         try:
             path = Path(directory) / f"ballast-{len(made)}"

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from praisonaiagents.session.store import DefaultSessionStore
+from praisonaiagents.session.store import DefaultSessionStore  # type: ignore[import-untyped] # it has no types
 
 SAMPLES = Path(__file__).parent / "samples"
 CALLS = [

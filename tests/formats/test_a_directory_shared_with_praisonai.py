@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from praisonaiagents.session.store import DefaultSessionStore as PraisonStore
+from praisonaiagents.session.store import DefaultSessionStore as PraisonStore  # type: ignore[import-untyped] # it has no types
 
 from praison_store import DefaultSessionStore
 

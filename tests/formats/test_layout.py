@@ -163,6 +163,22 @@ def test_a_line_that_stays_keeps_its_bytes(write: str, tmp_path: Path) -> None:
     assert odd == [line.rstrip(",") for line in lines[1:3]]
 
 
+@pytest.mark.parametrize("write", ["add", "archive", "metadata"])
+def test_D5_messages_laid_out_otherwise_by_hand_are_read_and_kept(write: str, tmp_path: Path) -> None:
+    """Goal: a hand may break a message over lines, or put two on one. Method: both, the header left as it was."""
+    text = our_layout({**SESSION, "message_count": 3}, [{"role": "user", "content": name} for name in "abc"])
+    for odd in (text.replace('"user","content":"a"', '"user",\n"content":"a"'), text.replace(",\n{", ",{", 1),
+                text.replace('"user","content":"b"', '"user",\n"content":"b"').replace(",\n{", ", {", 1)):
+        (tmp_path / "s.json").write_text(odd, encoding="utf-8")
+        with DefaultSessionStore(tmp_path, 3, durability="process") as store:
+            assert list("abc") == [message["content"] for message in store.get_chat_history("s")]
+            WRITES[write](store)
+            everything = [*store.get_archived_messages("s"), *store.get_session("s").messages]
+            assert list("abc") == [message.content for message in everything][:3]
+            assert [] == store.check().problems
+            store.delete_session("s")
+
+
 @pytest.mark.parametrize("number", [2**64, 10**40, -(2**63) - 1], ids=["2**64", "10**40", "below"])
 def test_a_long_integer_written_by_hand_into_our_layout_is_read_exactly(number: int, tmp_path: Path) -> None:
     """Goal: a hand edit is no way to lose digits. Method: an integer past 64 bits in a message and in metadata."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from praisonaiagents.session.store import DefaultSessionStore as PraisonStore
+from praisonaiagents.session.store import DefaultSessionStore as PraisonStore  # type: ignore[import-untyped] # it has no types
 
 from praison_store import DefaultSessionStore
 

@@ -45,7 +45,7 @@ def body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Return how many lines of code a function's body has, with signature, docstring and blank lines left out."""
     body = node.body[1:] if ast.get_docstring(node) is not None else node.body
     return len({line for part in body for inner in ast.walk(part) if hasattr(inner, "lineno")
-                for line in (inner.lineno, inner.end_lineno)})
+                for line in (inner.lineno, getattr(inner, "end_lineno", None))})
 
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

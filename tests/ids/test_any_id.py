@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from praisonaiagents.session.store import DefaultSessionStore as PraisonStore
+from praisonaiagents.session.store import DefaultSessionStore as PraisonStore  # type: ignore[import-untyped] # it has no types
 
 from praison_store import DefaultSessionStore, InvalidSessionIdError
 from praison_store.model.session_id import file_stem, id_of_stem

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from praison_store import DefaultSessionStore, LockTimeoutError, SessionData, SessionMessage
+from praison_store.disk import lock
 from praison_store.engines.json_files import JsonFilesEngine
 from praison_store.model.session_id import SessionKey
 from praison_store.retention import policy_named
@@ -92,13 +94,14 @@ def test_D1_D3_a_stopped_holder_stops_writers_only_and_is_named(make_store: Make
             assert ["shared"] == [row["session_id"] for row in reader.list_sessions()]
             assert 1 == len(reader.search("first"))
             assert [] == reader.check().problems
-        for write in (
+        writes: tuple[Callable[[], object], ...] = (
             lambda: store.add_user_message("shared", "refused"),
             lambda: store.clear_session("shared"),
             lambda: store.delete_session("shared"),
             lambda: store.rename_session("shared", "refused"),
             lambda: fresh.set_chat_history("shared", []),
-        ):
+        )
+        for write in writes:
             started_s = time.monotonic()
             with pytest.raises(LockTimeoutError) as refused:
                 write()
@@ -142,6 +145,26 @@ def test_D3_a_mark_left_by_a_waiter_keeps_no_one_out(make_store: MakeStore, lock
         (Path(str(store.session_dir)) / "shared.json.lock").write_bytes(bytes_left)
         assert store.add_user_message("shared", str(number)) is True
     assert ["0", "1", "2"] == everything(store, "shared")
+
+
+def test_D3_a_lock_whose_file_was_removed_is_no_lock(make_store: MakeStore) -> None:
+    """
+    Goal: vacuum may remove a lock file others wait for; whoever gets the old one must not write beside a new holder.
+
+    Method: a thread waits for the lock; its file is removed and made anew by a second holder; the first one lets go,
+    so that the thread gets a lock that guards nothing: it is refused, for the second holder keeps the true one.
+    """
+    store = make_store(lock_timeout=1.0)
+    store.add_user_message("shared", "first")
+    path = str(Path(str(store.session_dir)) / "shared.json")
+    with ThreadPoolExecutor(1) as pool, lock.exclusive(path, timeout_s=0.0) as first:
+        refused = pool.submit(store.add_user_message, "shared", "refused")
+        os.unlink(path + ".lock")
+        with lock.exclusive(path, timeout_s=0.0):
+            first.__exit__(None, None, None)
+            assert isinstance(refused.exception(DEADLINE_S), LockTimeoutError)
+    assert store.add_user_message("shared", "second") is True
+    assert ["first", "second"] == everything(store, "shared")
 
 
 def test_D3_a_damaged_file_beside_a_stopped_holder_is_still_served(make_store: MakeStore) -> None:

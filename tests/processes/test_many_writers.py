@@ -10,6 +10,7 @@ import pytest
 from praison_store import DefaultSessionStore
 from processes.workers import (
     DEADLINE_S,
+    Job,
     append_numbered,
     append_with_praisonai,
     assert_all_there,
@@ -75,7 +76,7 @@ def write_beside_praisonai(make_store: MakeStore, ours: int, theirs: int, count:
     our_writers = [f"ours-{number}" for number in range(ours)]
     their_writers = [f"theirs-{number}" for number in range(theirs)]
     given = {**PATIENT, **options}
-    jobs = [
+    jobs: list[Job] = [
         *((append_numbered, (store.session_dir, ["shared"], writer, count, given)) for writer in our_writers),
         *((append_with_praisonai, (store.session_dir, "shared", writer, count)) for writer in their_writers),
     ]

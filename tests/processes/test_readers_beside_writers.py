@@ -36,7 +36,7 @@ def sessions(store: DefaultSessionStore) -> Iterator[list[str]]:
     """Yield the contents of the session with all its fields, from a store that remembers nothing."""
     while True:
         store.invalidate_cache()
-        yield [message.content for message in store.get_session("shared").messages]
+        yield [str(message.content) for message in store.get_session("shared").messages]
 
 
 def raw_bytes(store: DefaultSessionStore) -> Iterator[list[str]]:

@@ -46,7 +46,7 @@ def run_all(jobs: Sequence[Job], *, start: str = "fork", deadline_s: float = DEA
     Raises:
         AssertionError: A job raised, died or was not done by the deadline; those still running are killed.
     """
-    context = multiprocessing.get_context(start)
+    context: Any = multiprocessing.get_context(start)  # the stubs of a context do not know its Process
     gate = context.Barrier(len(jobs))
     running = []
     for function, arguments in jobs:
@@ -114,7 +114,7 @@ def append_numbered(
 def append_with_praisonai(directory: str, session_id: str, writer: str, count: int) -> list[float]:
     """Append `<writer>:0`, `<writer>:1`, ... through PraisonAI's own store; return how long each call took."""
     os.environ["HOME"] = os.environ["PRAISONAI_HOME"] = str(Path(directory).parent)
-    from praisonaiagents.session.store import DefaultSessionStore as TheirStore
+    from praisonaiagents.session.store import DefaultSessionStore as TheirStore  # type: ignore[import-untyped] # has none
 
     # Their store looks every 50 ms whether the lock is free, so it may have to wait until ours are done.
     store = TheirStore(session_dir=directory, retention="keep_all", max_messages=1_000_000, lock_timeout=DEADLINE_S)

@@ -71,6 +71,25 @@ class Opaque:
     """An object no encoder knows."""
 
 
+class Shouting(str):
+    """Text that calls itself equal to no plain text."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Shouting) and str.__eq__(self, other)
+
+
+class Hidden(dict[str, int]):
+    """A dict that shows only a part of what it holds."""
+
+    def __eq__(self, other: object) -> bool:
+        return other == {}
+
+    __hash__ = None
+
+
 def _holding_itself(kind: type) -> Any:
     value: Any = kind()
     if kind is dict:
@@ -121,10 +140,12 @@ UNSTORABLE: dict[str, Any] = {
     "uuid": uuid.UUID(int=1),
     "enum": Colour.RED,
     "complex": 1j,
+    "unequal_text": Shouting("x"),
+    "unequal_dict": Hidden(a=1),
     "object": Opaque(),
     "type": dict,
     "function": nested,
-    "generator": (x for x in ()),
+    "generator": iter(()),
     "too_deep_list": nested(260),
     "too_deep_dict": nested(260, dict),
     "far_too_deep": nested(5000),

@@ -101,6 +101,23 @@ def test_D5_a_torn_file_never_parses_and_whole_messages_are_saved(
     assert typed(messages[: len(saved)]) == typed(saved)
 
 
+@tried(100)
+@given(st.lists(anything.messages(), min_size=1, max_size=4), st.data())
+def test_D5_a_block_of_zeros_in_a_file_is_never_taken_for_text(
+    messages: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    """Goal: what a power cut leaves of an unflushed file is seen without decoding. Method: zero any piece of a line."""
+    raw = a_file(messages).bytes_whole()
+    head_end = raw.find(b"\n") + 1
+    start = data.draw(st.integers(head_end, len(raw) - len(lines.TAIL) - 1))
+    stop = min(start + data.draw(st.integers(1, 50)), len(raw) - len(lines.TAIL))
+    newlines = [place for place in range(start, stop) if raw[place : place + 1] == b"\n"]
+    zeroed = bytearray(raw[:start] + b"\0" * (stop - start) + raw[stop:])
+    for place in newlines:
+        zeroed[place - 1 : place + 1] = b",\n"
+    assert lines.parse(bytes(zeroed)) is None or 0 not in zeroed
+
+
 @tried(200)
 @given(st.one_of(anything.json_values, st.sampled_from(FOREIGN)))
 def test_D6_what_only_the_standard_library_reads_is_told_and_kept(value: Any) -> None:

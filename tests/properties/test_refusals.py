@@ -127,7 +127,7 @@ def test_D6_a_value_that_cannot_be_printed_is_refused_like_another(bad: Any, tmp
         with pytest.raises(InvalidMessageError):
             store.add_messages("s", [bad])
         with pytest.raises(InvalidMessageError):
-            store.add_messages("s", [{"role": "user", "timestamp": bad}])
+            store.add_messages("s", [{"role": "user", "content": "x", "timestamp": bad}])
         for call in (
             lambda: store.get_chat_history("s", bad), lambda: store.list_sessions(bad), lambda: store.search(bad),
             lambda: store.window("s", 0, bad), lambda: store.fork_session("s", "f", bad),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_an_empty_turn_writes_nothing(store: DefaultSessionStore) -> None:
 
 @pytest.mark.parametrize(
     "bad", ["text", b"bytes", {"role": "user", "content": "x"}, 1, None, {1}, iter([]), ["x"], [1], [None], [{}],
-            [{"content": "x"}], [{"role": None}], [{"role": "user", 1: 2}], [[("role", "user")]], [SessionMessage]],
+            [{"content": "x"}], [{"role": "user"}], [{"role": None}], [{"role": "user", 1: 2}], [[("role", "user")]], [SessionMessage]],
     ids=lambda bad: f"{bad!r:.25}",
 )
 def test_what_is_no_list_of_messages_is_refused(store: DefaultSessionStore, bad: object) -> None:
@@ -77,13 +78,13 @@ def test_what_history_returns_can_be_added_again(store: DefaultSessionStore) -> 
 
 def test_a_message_keeps_the_time_it_was_given(store: DefaultSessionStore) -> None:
     """Goal: imported turns keep their times, others get now. Method: with a time, with None, without."""
-    store.add_messages("s", [{"role": "user", **when} for when in ({"timestamp": 12.5}, {"timestamp": None}, {})])
+    store.add_messages("s", [{"role": "user", "content": "x", **when} for when in ({"timestamp": 12.5}, {"timestamp": None}, {})])
     first, second, third = (message.timestamp for message in store.get_session("s").messages)
     assert 12.5 == first
     assert 1.7e9 < second == third
     for bad in ("12", True, [1], float("nan")):
         with pytest.raises(InvalidMessageError):
-            store.add_messages("s", [{"role": "user", "timestamp": bad}])
+            store.add_messages("s", [{"role": "user", "content": "x", "timestamp": bad}])
 
 
 def test_equal_messages_without_an_id_are_all_kept(store: DefaultSessionStore) -> None:
@@ -111,7 +112,7 @@ def test_a_repeated_message_id_is_acknowledged_and_stored_once(store: DefaultSes
 
 def test_a_message_id_repeated_within_one_turn_is_stored_once(store: DefaultSessionStore) -> None:
     """Goal: the first of a turn wins. Method: one id three times, between others."""
-    turn = [
+    turn: list[Any] = [
         {"role": "user", "content": "a", "message_id": "1"},
         {"role": "user", "content": "b"},
         {"role": "user", "content": "c", "message_id": "1"},

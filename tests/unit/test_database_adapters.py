@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from praisonaiagents.db.protocol import DbAdapter, DbMessage, ToolTurnDbAdapterProtocol
+from praisonaiagents.db.protocol import (  # type: ignore[import-untyped] # it has no types
+    DbAdapter,
+    DbMessage,
+    ToolTurnDbAdapterProtocol,
+)
 
 from praison_store import (
     DefaultSessionStore,
@@ -182,14 +186,15 @@ def test_bad_input_is_refused_before_an_adapter_sees_it() -> None:
     """Goal: the same checks as for files. Method: ids, values and arguments that cannot be."""
     adapter = Adapter()
     store = store_on(adapter)
+    bad: Any
     for bad in ("", None, 5, "x" * 5000, "\ud800"):
         with pytest.raises(InvalidSessionIdError):
-            store.add_user_message(bad, "x")  # type: ignore[arg-type] # the mistake
+            store.add_user_message(bad, "x")
         with pytest.raises(InvalidSessionIdError):
-            store.get_chat_history(bad)  # type: ignore[arg-type] # the mistake
+            store.get_chat_history(bad)
     for bad in (float("nan"), b"x", {"k": 1}, ["\ud800"], "\ud800"):
         with pytest.raises(InvalidMessageError):
-            store.add_user_message("s", bad)  # type: ignore[arg-type] # the mistake
+            store.add_user_message("s", bad)
     with pytest.raises(InvalidMessageError):
         store.add_user_message("s", "x", {"k": "\ud800"})
     assert {} == adapter.rows
@@ -213,28 +218,28 @@ class SlottedMessage:
 )
 def test_an_adapter_may_return_objects_or_dicts(message: Any) -> None:
     """Goal: whatever has a role and a content is read. Method: each form; None and tuples of them too."""
-    adapter = Adapter()
+    adapter: Any = Adapter()
     adapter.rows["s"] = [message]
     store = store_on(adapter)
     assert [{"role": "user", "content": "x"}] == store.get_chat_history("s")
     stored = store.get_session("s").messages[0]
     assert (1.5, {}) == (stored.timestamp, stored.metadata)
-    adapter.on_agent_start = lambda agent_name, session_id: None  # type: ignore[method-assign]
+    adapter.on_agent_start = lambda agent_name, session_id: None
     assert ([], False) == (store.get_chat_history("s"), store.session_exists("s"))
 
 
 def test_an_adapters_own_failure_reaches_the_caller() -> None:
     """Goal: nothing fails silently. Method: a hook that raises, on writing and on reading."""
-    adapter = Adapter()
+    adapter: Any = Adapter()
 
     def broken(*_args: Any, **_named: Any) -> None:
         raise ConnectionError("gone")
 
-    adapter.on_user_message = broken  # type: ignore[method-assign]
+    adapter.on_user_message = broken
     store = store_on(adapter)
     with pytest.raises(ConnectionError, match="gone"):
         store.add_user_message("s", "x")
-    adapter.on_agent_start = broken  # type: ignore[method-assign]
+    adapter.on_agent_start = broken
     for read in (store.get_chat_history, store.get_session, store.session_exists):
         with pytest.raises(ConnectionError, match="gone"):
             read("s")
@@ -242,11 +247,11 @@ def test_an_adapters_own_failure_reaches_the_caller() -> None:
 
 def test_closing_the_store_closes_the_adapter() -> None:
     """Goal: connections are given back. Method: an adapter with close and one without."""
-    adapter = Adapter()
+    adapter: Any = Adapter()
     with store_on(adapter):
         pass
     assert adapter.closed
-    adapter.close = None  # type: ignore[assignment,method-assign] # an adapter need not have one
+    adapter.close = None  # an adapter need not have one
     store_on(adapter).close()
 
 

@@ -202,7 +202,8 @@ def test_a_fork_needs_a_session_and_a_free_id(store: DefaultSessionStore) -> Non
 
 def test_an_import_says_what_it_cannot_take(store: DefaultSessionStore) -> None:
     """Goal: a typed error before anything is written. Method: payloads of every wrong kind."""
-    good = {"session_id": "q", "messages": []}
+    good: dict[str, Any] = {"session_id": "q", "messages": []}
+    bad: Any
     for bad in (
         None, 5, "x", [], {}, [good], {"sessions": []}, {"sessions": [good, good]}, {"sessions": "a"}, {"sessions": 5},
         {"sessions": [3]}, {"version": 2, "sessions": [good]}, {"version": "1", "sessions": [good]},
@@ -217,7 +218,7 @@ def test_an_import_says_what_it_cannot_take(store: DefaultSessionStore) -> None:
         {**good, "last_compaction": {"summary": "s", "role": 7}}, {**good, "last_compaction": {"metadata": 5}},
     ):
         with pytest.raises((InvalidArgumentError, InvalidMessageError, ValueError)) as caught:
-            store.import_session(bad)  # type: ignore[arg-type] # the mistake
+            store.import_session(bad)
         assert type(caught.value).__module__ == "praison_store.errors", bad
         assert [] == store.list_sessions(), bad
 

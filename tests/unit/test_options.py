@@ -110,7 +110,7 @@ def test_arguments_are_kept_and_the_first_three_may_be_given_by_place(tmp_path: 
         store.add_user_message("s", "x")
         assert 1 == len(store.get_chat_history("s"))
     with pytest.raises(TypeError):
-        DefaultSessionStore(tmp_path, 1, 1.0, "archive")  # type: ignore[misc] # the options are named
+        DefaultSessionStore(tmp_path, 1, 1.0, "archive")  # type: ignore[call-arg] # the options are named
 
 
 def test_the_default_store_is_where_the_environment_says_now(
