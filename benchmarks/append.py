@@ -69,15 +69,19 @@ def _beside_the_peers(report: Report, durability: str, peers: list[Kind], limit:
     stores = {kind.name: _filled(kind, directory / kind.name, WINDOW) for kind in (*mine, *present)}
     settle = _settling(report, durability)
     refills = {praisonai().name: REFILL_ROUNDS, LANGCHAIN.name: 1}
-    timings = interleaved(
-        [_adding(name, store, _refilling(store, refills.get(name), settle)) for name, store in stores.items()], rounds
-    )
+    contenders = [_adding(name, store, _refilling(store, refills.get(name), settle)) for name, store in stores.items()]
+    floor_name = f"floor, {durability}"
+    contents = {floor_name: (directory / mine[0].name / f"{SESSION}.json").read_bytes()}
+    contenders.append(Contender(floor_name, _writing(directory / "floor", floor_name, contents, durability), settle))
+    timings = interleaved(contenders, rounds)
     report.times(f"{durability}, beside the peers, {WINDOW} messages", timings, ours=mine[0].name)
     report.note(f"PraisonAI and LangChain never flush. PraisonAI's default keeps in its file what leaves the window; "
                 f"that file is set back to {WINDOW} messages every {REFILL_ROUNDS} rounds, LangChain's every round.")
     for kind in mine:
         for peer in (praisonai(retention="truncate").name, praisonai().name):
             report.bar(f"{kind.name}: times as fast as {peer}", ">=", limit, ratio(timings, peer, kind.name))
+    for peer in (praisonai(retention="truncate").name, praisonai().name):
+        report.note(f"The {floor_name} alone is {ratio(timings, peer, floor_name) or 0:.1f} times as fast as {peer}.")
     for store in stores.values():
         store.close()
 

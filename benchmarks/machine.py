@@ -63,14 +63,17 @@ def version(package: str) -> str:
 
 
 def file_system(directory: Path) -> str:
-    """Return the type and the mount options of a directory's file system, as the system lists them."""
+    """Return the type, the options and the device of a directory's file system, as the system lists them."""
     try:
-        mounts = [line.split()[1:4] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+        mounts = [line.split()[:4] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
     except OSError:
         return "unknown"
     real = directory.resolve()
-    holding = [mount for mount in mounts if real.is_relative_to(mount[0])]
-    return " ".join(max(holding, key=lambda mount: len(mount[0]))[1:]) if holding else "unknown"
+    holding = [mount for mount in mounts if real.is_relative_to(mount[1])]
+    if not holding:
+        return "unknown"
+    device, _, kind, options = max(holding, key=lambda mount: len(mount[1]))
+    return f"{kind} {options} on {device}"
 
 
 def _commit() -> str:

@@ -36,6 +36,25 @@ def decode(raw: bytes) -> Document:
     return Document(data, records, extended or data.get("extended_json") is True)
 
 
+def at_a_glance(raw: bytes, session_id: str) -> tuple[list[Record], int | None] | None:
+    """
+    Return the messages of a whole file in our layout, and how many lead; None where a closer look is needed.
+
+    Shape: an integer past 64 bits comes as a float, so what is not role or text is read with `decode`.
+    Cost: one decoding; nothing is kept for a later write.
+    """
+    try:
+        data = values.loads(raw)
+    except ValueError:
+        return None
+    if type(data) is not dict or data.get("session_id") != session_id or "revision" not in data:
+        return None
+    records, leading = data.get("messages"), data.get("leading_messages")
+    if type(records) is not list or len(records) != data.get("message_count") or wrong_fields(data):
+        return None
+    return (records, leading) if all(type(record) is dict for record in records) else None
+
+
 def recovered(header: Record, records: list[Record]) -> Document:
     """Return the document of what was saved of a damaged file."""
     wrong = wrong_fields(header)

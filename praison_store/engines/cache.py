@@ -16,7 +16,7 @@ CACHED_SESSIONS = 64
 _SHARE_OF_DESCRIPTORS = 8
 CACHED_BYTES = 64 * 1024 * 1024
 
-Plain = list[tuple[str, str]]
+Plain = list[dict[str, str]]
 
 
 class Entry:
@@ -27,19 +27,12 @@ class Entry:
     def __init__(self, file: LineFile, held: HeldFile | None = None, signature: Signature | None = None) -> None:
         self.file, self.held, self.signature = file, held, signature
         self.counted_bytes = 0
-        # (role, content) of each message; None: not read yet, or one of them is more than a role and a text.
+        # Role and content of each message; None: not read yet, or one of them is more than a role and a text.
         self.plain: Plain | None = None
 
     def plain_window(self, newest: int | None) -> Plain | None:
         """Return the newest plain messages behind the leading system ones; None where that is not known."""
-        plain = self.plain
-        if plain is None or not newest or len(plain) <= newest:
-            return plain
-        leading = self.file.leading
-        if leading is None:
-            leading = next((index for index, (role, _) in enumerate(plain) if role != "system"), len(plain))
-        leading = min(leading, newest - 1)
-        return plain[:leading] + plain[len(plain) - newest + leading :]
+        return None if self.plain is None else newest_of(self.plain, newest, self.file.leading)
 
     def follow(self, leading: int, start: int, fresh: Sequence[Record]) -> None:
         """Do to the plain messages what a write does to the file."""
@@ -58,9 +51,27 @@ class SessionCache:
 
     def __init__(self) -> None:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._sights: OrderedDict[str, Signature] = OrderedDict()
         self._bytes = 0
         self.mutex = threading.RLock()
         _live.add(self)
+
+    def is_first_sight(self, path: str, signature: Signature) -> bool:
+        """
+        Tell whether a file in this state was never asked for, and remember that it was now.
+
+        To hold a file open is worth it from the second look on: whoever closes a file that was replaced meanwhile
+        waits for the system to free it, which takes longer than to read it.
+        """
+        with self.mutex:
+            entry = self._entries.get(path)
+            if (entry is not None and entry.signature == signature) or self._sights.get(path) == signature:
+                return False
+            self._sights[path] = signature
+            self._sights.move_to_end(path)
+            if len(self._sights) > CACHED_SESSIONS:
+                self._sights.popitem(last=False)
+            return True
 
     def get(self, path: str, signature: Signature) -> Entry | None:
         """Return the session of a path if its file still has this signature."""
@@ -106,11 +117,12 @@ class SessionCache:
         """Forget all sessions and give back their descriptors."""
         with self.mutex:
             self._entries.clear()
+            self._sights.clear()
             self._bytes = 0
 
     def renew_after_fork(self) -> None:
         """Start empty with a new mutex, in a forked child."""
-        self._entries = OrderedDict()
+        self._entries, self._sights = OrderedDict(), OrderedDict()
         self._bytes = 0
         self.mutex = threading.RLock()
 
@@ -137,8 +149,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_all)
 
 
+def newest_of(plain: Plain, newest: int | None, leading: int | None) -> Plain:
+    """Return the newest of plain messages behind the leading system ones; `leading` is None where none left yet."""
+    if not newest or len(plain) <= newest:
+        return plain
+    if leading is None:
+        leading = next((index for index, message in enumerate(plain) if message["role"] != "system"), len(plain))
+    leading = min(leading, newest - 1)
+    return plain[:leading] + plain[len(plain) - newest + leading :]
+
+
 def plain_of(records: Sequence[Record]) -> Plain | None:
-    """Return (role, content) of messages that are nothing more; None where one is."""
+    """Return role and content of messages that are nothing more, in dicts of their own; None where one is."""
     plain = []
     for record in records:
         content = record.get("content", "")
@@ -147,5 +169,5 @@ def plain_of(records: Sequence[Record]) -> Plain | None:
         role = record.get("role", "user")
         if role == "tool" or type(role) is not str:
             return None
-        plain.append((role, content))
+        plain.append({"role": role, "content": content})
     return plain

@@ -102,6 +102,8 @@ class _Checker:
     def _look_at_session(self, name: str, path: str) -> None:
         stem = name.removesuffix(".json")
         raw = files.bytes_of(path)
+        if not raw and files.signature_of(path) is None:
+            return  # deleted since the directory was read
         try:
             whole = document.decode(raw)
         except ValueError as error:

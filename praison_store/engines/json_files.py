@@ -17,7 +17,7 @@ from ..model.session import SessionData, SessionInfo, iso_utc
 from ..model.session_id import SessionKey, file_stem
 from ..retention import Policy
 from . import json_check, json_directory, json_repair, json_window
-from .cache import Entry, SessionCache, plain_of
+from .cache import Entry, SessionCache, newest_of, plain_of
 from .contract import Change
 
 T = TypeVar("T")
@@ -52,19 +52,19 @@ class JsonFilesEngine:
     def history(self, key: SessionKey, newest: int | None) -> list[Record]:
         """Return the newest messages as a model API takes them; see `Engine.history`."""
         path = self._path(key)
-        entry = self._current(path, key)
+        signature = self._signature(path, key)
+        if signature is None:
+            return []
+        if self._cache.is_first_sight(path, signature):
+            fresh = self._glimpsed(path, key, newest)
+            if fresh is not None:
+                return fresh
+        entry = self._cache.get(path, signature) or self._read(path, key, locked=False)
         if entry is None:
             return []
         with self._cache.mutex:
             plain = entry.plain_window(newest)
-        if plain is not None:
-            return [{"role": role, "content": content} for role, content in plain]
-        records, file = self._decoded(path, key, entry, lambda file: (file.records(), file))
-        with self._cache.mutex:
-            if entry.file.revision == file.revision:
-                entry.plain = plain_of(records)
-        leading, start = newest_window(records, newest, file.leading) if newest else (0, 0)
-        return [llm_message(record) for record in records[:leading] + records[start:]]
+        return self._decoded_history(path, key, entry, newest) if plain is None else [one.copy() for one in plain]
 
     def read(self, key: SessionKey, newest: int | None) -> SessionData | None:
         """Return a session with its newest messages; see `Engine.read`."""
@@ -216,12 +216,38 @@ class JsonFilesEngine:
 
     def _current(self, path: str, key: SessionKey, *, locked: bool = False) -> Entry | None:
         """Return the session as its file stands now: from the cache where the file is proven unchanged (D10)."""
+        signature = self._signature(path, key)
+        if signature is None:
+            return None
+        return self._cache.get(path, signature) or self._read(path, key, locked=locked)
+
+    def _signature(self, path: str, key: SessionKey) -> files.Signature | None:
         signature = files.signature_of(path)
         if signature is None:
             self._cache.drop(path)
             json_directory.warn_of_twin(path, key.session_id)
+        return signature
+
+    def _glimpsed(self, path: str, key: SessionKey, newest: int | None) -> list[Record] | None:
+        """Return the history of a file that is not worth keeping yet; None where it needs a closer look."""
+        opened = files.open_to_read(path)
+        if opened is None:
             return None
-        return self._cache.get(path, signature) or self._read(path, key, locked=locked)
+        held, state = opened
+        try:
+            seen = document.at_a_glance(files.read_all(held, path, state.st_size), key.session_id)
+        finally:
+            held.close()
+        plain = seen and plain_of(seen[0])
+        return newest_of(plain, newest, seen[1]) if seen and plain is not None else None
+
+    def _decoded_history(self, path: str, key: SessionKey, entry: Entry, newest: int | None) -> list[Record]:
+        records, file = self._decoded(path, key, entry, lambda file: (file.records(), file))
+        with self._cache.mutex:
+            if entry.file.revision == file.revision:
+                entry.plain = plain_of(records)
+        leading, start = newest_window(records, newest, file.leading) if newest else (0, 0)
+        return [llm_message(record) for record in records[:leading] + records[start:]]
 
     def _read(self, path: str, key: SessionKey, *, locked: bool) -> Entry | None:
         opened = files.open_to_read(path)

@@ -118,6 +118,7 @@ UNSTORABLE: dict[str, Any] = {
     "key_too_long_to_print": {10**5000: 1},
     "high_surrogate": "a\ud800",
     "low_surrogate": "\udfff",
+    "surrogate_pair": "\ud83d\ude00",
     "surrogate_key": {"\udc00": 1},
     "surrogate_deep": [{"k": ["\ud83d"]}],
     "int_key": {1: 1},

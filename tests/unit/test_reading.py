@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +71,40 @@ def test_a_number_of_messages_that_cannot_be_meant_is_refused(store: DefaultSess
                 read(session_id, bad)  # type: ignore[arg-type] # the mistake
     with pytest.raises(InvalidArgumentError):
         store.get_agent_chat_history("nobody", bad)  # type: ignore[arg-type] # the mistake
+
+
+EDITED: dict[str, tuple[bytes, bytes]] = {
+    "as_written": (b"", b""),
+    "a_long_integer": (b'"content":"b"', b'"content":"b","n":123456789012345678901234567890'),
+    "a_long_integer_as_content": (b'"content":"b"', b'"content":[123456789012345678901234567890]'),
+    "a_number_as_content": (b'"content":"b"', b'"content":7'),
+    "a_tool_result": (b'"role":"user","content":"b"', b'"role":"tool","content":"b","tool_call_id":"t"'),
+    "no_number_of_json": (b'"content":"b"', b'"content":NaN'),
+    "other_escapes": (b'"content":"b"', b'"content":"\\ud800"'),
+    "another_count": (b'"message_count":3', b'"message_count":4'),
+    "a_count_that_is_text": (b'"leading_messages":1,', b'"leading_messages":"1",'),
+    "no_revision": (b'"revision":4,', b""),
+    "indented": (b"},\n{", b"},\n  {"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITED)
+@pytest.mark.parametrize("newest", [None, 2])
+def test_the_first_look_at_a_file_shows_what_the_next_ones_show(
+    make_store: Make, edit: str, newest: int | None
+) -> None:
+    """Goal: one history, whichever way it was read. Method: edited files, three looks, and one by another call."""
+    store = make_store(max_messages=3, retention="truncate", check_at_end=False)
+    store.add_message("s", "system", "be kind")
+    say(store, "x", "b", "c")
+    path = Path(store.session_dir or "", "s.json")
+    raw = path.read_bytes()
+    assert EDITED[edit][0] in raw
+    path.write_bytes(raw.replace(*EDITED[edit]))
+    store.invalidate_cache()
+    looks = [repr(store.get_chat_history("s", newest)) for _ in range(3)]
+    assert looks == [repr(store.get_session("s").get_chat_history(newest))] * 3
+    assert len(looks[0]) > 60
 
 
 def test_leading_system_messages_stay_in_every_bounded_read(store: DefaultSessionStore) -> None:
