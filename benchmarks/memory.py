@@ -90,7 +90,8 @@ def _touch(kind: Kind, directory: Path, many: int, large: int, result: Connectio
     rows = [_look("nothing", descriptors)]
     for kind_of_session, count in (("small", many), ("large", large)):
         for number in range(count):
-            assert store.get_chat_history(f"{kind_of_session}-{number}")
+            for _ in range(2):  # ours keeps a session from its second look on
+                assert store.get_chat_history(f"{kind_of_session}-{number}")
             if number + 1 in (count // 2, count):
                 rows.append(_look(f"{number + 1:,} {kind_of_session} sessions", descriptors))
     result.send(rows)
