@@ -6,11 +6,14 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import stores_side_by_side as others
 
 from praison_store import DefaultSessionStore
+from praison_store.disk import seam
 
 ROUNDS = 150
 
@@ -43,6 +46,40 @@ def test_D10_writers_that_take_turns_at_a_full_window_of_equal_messages_never_er
         assert 3 * ROUNDS == 3 + len(stores[0].get_archived_messages("s"))
     for store in stores:
         store.close()
+
+
+def timeless(name: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    """Do a call of the seam on a file system whose clock stands still."""
+    state = call(*args, **named)
+    if name not in ("lstat", "fstat"):
+        return state
+    kept = {field: getattr(state, field) for field in ("st_ino", "st_dev", "st_size", "st_mode", "st_nlink")}
+    return SimpleNamespace(**kept, st_mtime_ns=0, st_ctime_ns=0, st_mtime=0.0)
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2, 3])
+def test_D10_the_held_file_alone_proves_it_where_times_do_not_tell(looks: int, tmp_path: Path) -> None:
+    """
+    Goal: no freed inode number comes back as the cached file's. Method: equal sizes, no times, others' writes between.
+
+    A file system with whole seconds looks like this for a second; the number of looks decides whether the file was
+    held by a write, by a read, or not yet.
+    """
+    with (
+        seam.intercept(timeless),
+        DefaultSessionStore(tmp_path, 1, retention="truncate", durability="process") as store,
+        DefaultSessionStore(tmp_path, 1, retention="truncate", durability="process") as other,
+    ):
+        for number in range(100, 100 + ROUNDS):
+            if looks == 0:
+                store.add_user_message("s", f"{number} mine")
+            for _ in range(looks):
+                contents(store)
+            for step in range(4):
+                other.add_user_message("s", f"{number} by{step}")
+                other.invalidate_cache()
+            assert [f"{number} by3"] == contents(store)
+            assert [f"{number} by3"] == contents(store)
 
 
 def test_D10_each_writer_sees_the_messages_of_the_others_at_once(tmp_path: Path) -> None:
