@@ -8,6 +8,7 @@ How fast the store is, beside the least work there is and beside its peers. One 
     contention   what do many writers of one session get done, and is anything lost?
     memory       does a process that touches many sessions stay small?
     scale        how does the cost grow with the window and with the number of processes?
+    engines      what does a message cost on the other engines, and in a long session?
     import_time  what does `import praison_store` cost?
 
     python -m benchmarks [name ...] [--quick] [--output DIR] [--directory DIR]
@@ -20,4 +21,4 @@ one of medians of the same run. Absolute times are those of one machine and of o
     machine      where it was measured          writers   many processes on one session
 """
 
-BENCHMARKS = ("append", "turns", "history", "listing", "contention", "memory", "scale", "import_time")
+BENCHMARKS = ("append", "turns", "history", "listing", "contention", "memory", "scale", "engines", "import_time")

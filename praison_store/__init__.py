@@ -19,12 +19,17 @@ True
 [{'role': 'user', 'content': 'Hello'}]
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .engines.json_check import CheckReport, Problem, VacuumReport
 from .errors import (
+    AgentLockExpiredError,
     CorruptSessionError,
     InvalidArgumentError,
     InvalidMessageError,
     InvalidSessionIdError,
+    LeaseExpiredError,
+    LeaseHeldError,
     LockTimeoutError,
     MissingExtraError,
     OutcomeUnknownError,
@@ -34,15 +39,20 @@ from .errors import (
     SessionStoreError,
     StoreReadError,
     StoreWriteError,
+    TableNotFoundError,
     UnsupportedOperationError,
 )
 from .model.message import SessionMessage
 from .model.session import CompactionCheckpoint, SessionData, SessionHit, SessionInfo, SessionSummary
 from .store import DefaultSessionStore, get_default_session_store
 
+if TYPE_CHECKING:
+    from .manager import Session, SessionManager
+
 __version__ = "0.1.0"
 
 __all__ = [
+    "AgentLockExpiredError",
     "CheckReport",
     "CompactionCheckpoint",
     "CorruptSessionError",
@@ -50,22 +60,37 @@ __all__ = [
     "InvalidArgumentError",
     "InvalidMessageError",
     "InvalidSessionIdError",
+    "LeaseExpiredError",
+    "LeaseHeldError",
     "LockTimeoutError",
     "MissingExtraError",
     "OutcomeUnknownError",
     "Problem",
     "RevisionConflictError",
+    "Session",
     "SessionData",
     "SessionExistsError",
     "SessionHit",
     "SessionInfo",
+    "SessionManager",
     "SessionMessage",
     "SessionNotFoundError",
     "SessionStoreError",
     "SessionSummary",
     "StoreReadError",
     "StoreWriteError",
+    "TableNotFoundError",
     "UnsupportedOperationError",
     "VacuumReport",
     "get_default_session_store",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # The side doors are imported by who opens them, so that an agent with the store alone starts at once.
+    if name in ("Session", "SessionManager"):
+        from . import manager
+
+        globals()[name] = getattr(manager, name)
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,9 @@ Every error this package raises, as one tree; each is also the builtin a strange
     ├── SessionNotFoundError      (KeyError)               the call needs a session that is not there
     ├── SessionExistsError        (FileExistsError)        a fork or import would overwrite a session
     ├── RevisionConflictError                              somebody wrote since the revision you saw
+    ├── LeaseHeldError            (TimeoutError)           another holds the session's lease
+    ├── LeaseExpiredError                                  the lease is another's by now; also AgentLockExpiredError
+    ├── TableNotFoundError        (LookupError)            the database has no tables of ours
     ├── LockTimeoutError          (TimeoutError)           another writer kept its turn too long
     ├── CorruptSessionError       (ValueError)             no message of the file can be recovered
     ├── StoreReadError            (OSError)                the bytes could not be read
@@ -76,6 +79,29 @@ class RevisionConflictError(SessionStoreError):
     session_id: str
     expected_revision: int
     revision: int
+
+
+class LeaseHeldError(SessionStoreError, TimeoutError):
+    """Another holds the session's lease. Fields: `session_id`, `waited_s`. Nothing was written."""
+
+    session_id: str
+    waited_s: float
+
+
+class LeaseExpiredError(SessionStoreError):
+    """The lease was lost to another holder. Fields: `session_id`, `generation`. Nothing was written."""
+
+    session_id: str
+    generation: int
+
+
+AgentLockExpiredError = LeaseExpiredError
+
+
+class TableNotFoundError(SessionStoreError, LookupError):
+    """The database has no tables of ours, or newer ones. Field: `table`. Nothing was written."""
+
+    table: str
 
 
 class LockTimeoutError(SessionStoreError, TimeoutError):

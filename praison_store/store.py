@@ -1,9 +1,4 @@
-"""
-Station 1, the door: `DefaultSessionStore`, and the store everybody gets who asks for none.
-
-Reads the wall clock for every write and hands it on. A method checks its arguments, then
-leaves the work to the engine; what it returns has happened, and what could not happen was raised.
-"""
+"""Station 1, the door: checks arguments, reads the clock, and leaves the work to the engine."""
 
 from __future__ import annotations
 
@@ -19,6 +14,7 @@ from .engines import Change, JsonFilesEngine, engine_for
 from .engines.json_check import CheckReport, VacuumReport
 from .model import arguments, portable, recall
 from .model.exchanges import leading_system
+from .model.filters import ComparisonFilter
 from .model.message import Content, Record, SessionMessage, new_record, records_of
 from .model.session import SessionData, SessionHit, SessionSummary, new_checkpoint
 from .model.session_id import key_of
@@ -70,7 +66,7 @@ class DefaultSessionStore:
         self.durability = arguments.one_of(durability, "durability", DURABILITIES)
         self._policy = policy_named(self.retention, self.max_messages)
         self.session_dir: str | None = None if db is not None else session_directory(session_dir)
-        self._engine = engine_for(db, self.session_dir, lock_timeout_s=self.lock_timeout, durability=durability)
+        self.engine = engine_for(db, self.session_dir, lock_timeout_s=self.lock_timeout, durability=durability)
 
     def add_message(
         self, session_id: str, role: str, content: Content, metadata: dict[str, Any] | None = None,
@@ -89,7 +85,7 @@ class DefaultSessionStore:
         """
         now_s = time.time()
         record = new_record(role, content, now_s, metadata, tool_calls, tool_call_id, message_id)
-        self._engine.append(key_of(session_id), (record,), now_s=now_s, policy=self._policy)
+        self.engine.append(key_of(session_id), (record,), now_s=now_s, policy=self._policy)
         return True
 
     def add_user_message(
@@ -116,7 +112,7 @@ class DefaultSessionStore:
         now_s = time.time()
         records = records_of(messages, now_s, new=True)
         if records:
-            self._engine.append(key_of(session_id), records, now_s=now_s, policy=self._policy)
+            self.engine.append(key_of(session_id), records, now_s=now_s, policy=self._policy)
         return bool(records)
 
     def get_chat_history(self, session_id: str, max_messages: int | None = None) -> list[Record]:
@@ -132,16 +128,16 @@ class DefaultSessionStore:
         is decoded each time. Takes no lock.
         Not promised: a message another process adds after the call began.
         """
-        return self._engine.history(key_of(session_id), self._newest(max_messages))
+        return self.engine.history(key_of(session_id), self._newest(max_messages))
 
     def get_session(self, session_id: str) -> SessionData:
         """Return the session with its window of messages; an empty one, with revision 0, for an unknown id."""
-        session = self._engine.read(key_of(session_id), self._newest(None))
+        session = self.engine.read(key_of(session_id), self._newest(None))
         return SessionData(session_id) if session is None else session
 
     def get_archived_messages(self, session_id: str) -> list[SessionMessage]:
         """Return the messages that left the window, oldest first; empty where none did."""
-        session, archived = self._engine.whole(key_of(session_id)) or (SessionData(session_id), [])
+        session, archived = self.engine.whole(key_of(session_id)) or (SessionData(session_id), [])
         past = session.past(self._policy.window_messages)
         return [*(SessionMessage.from_dict(record) for record in archived), *past]
 
@@ -151,7 +147,7 @@ class DefaultSessionStore:
 
     def session_exists(self, session_id: str) -> bool:
         """Tell whether the session was ever written and not deleted."""
-        return self._engine.exists(key_of(session_id))
+        return self.engine.exists(key_of(session_id))
 
     def set_chat_history(self, session_id: str, messages: Sequence[SessionMessage | Mapping[str, Any]]) -> bool:
         """Replace the window by these messages in one write; what is archived stays, a checkpoint goes."""
@@ -222,7 +218,7 @@ class DefaultSessionStore:
 
     def delete_session(self, session_id: str) -> bool:
         """Forget the session and its archive; False for an unknown id."""
-        return self._engine.delete(key_of(session_id))
+        return self.engine.delete(key_of(session_id))
 
     def fork_session(self, session_id: str, new_id: str, at: int | None = None) -> SessionData:
         """
@@ -238,7 +234,7 @@ class DefaultSessionStore:
         """
         key, at, most = key_of(new_id), arguments.at_least(at, "at", 0, none=True), self._policy.window_messages
         forked = portable.fork(*self._stored(session_id), most, key.session_id, at)
-        return self._engine.update(key, portable.become(forked), now_s=time.time(), policy=self._policy)
+        return self.engine.update(key, portable.become(forked), now_s=time.time(), policy=self._policy)
 
     def list_sessions(self, limit: int = 50) -> list[Record]:
         """
@@ -250,13 +246,14 @@ class DefaultSessionStore:
         Cost: one look at each name and one read of each header returned (benchmarks/listing.py).
         """
         most = self._policy.window_messages
-        found = self._engine.find(limit=arguments.at_least(limit, "limit", 1))
+        found = self.engine.find(limit=arguments.at_least(limit, "limit", 1))
         return [info.to_dict(most_messages=most) for info in found]
 
     def list_sessions_by_agent(self, agent_name: str, limit: int = 50) -> list[str]:
         """Return the ids of an agent's sessions, the most recently written first."""
-        name, most = arguments.text(agent_name, "agent_name"), arguments.at_least(limit, "limit", 1)
-        return [info.session_id for info in self._engine.find(limit=most, agent_name=name)]
+        of_agent = ComparisonFilter.eq("agent_name", arguments.text(agent_name, "agent_name"))
+        found = self.engine.find(filters=of_agent, limit=arguments.at_least(limit, "limit", 1))
+        return [info.session_id for info in found]
 
     def get_sessions_by_agent(self, agent_name: str, limit: int = 10) -> list[SessionData]:
         """Return an agent's sessions with their messages, the most recently written first."""
@@ -282,14 +279,14 @@ class DefaultSessionStore:
         query = (arguments.text(query, "query") or "").strip()
         arguments.at_least(limit, "limit", 1)
         arguments.at_least(window, "window", 0)
-        found = self._engine.search(recall.terms_of(query)) if query else ()
+        found = self.engine.search(recall.terms_of(query)) if query else ()
         hits = [hit for session, archived in found if (hit := recall.hit(session, archived, query, window))]
         return sorted(hits, key=lambda hit: (hit.score, hit.when), reverse=True)[:limit]
 
     def window(self, session_id: str, around: int | str | None = None, window: int = 5) -> list[Record]:
         """Return the messages around an index of `search` (`anchor_index`); around the newest one for None."""
         arguments.at_least(window, "window", 0)
-        session, archived = self._engine.whole(key_of(session_id)) or (SessionData(session_id), [])
+        session, archived = self.engine.whole(key_of(session_id)) or (SessionData(session_id), [])
         messages, in_archive = session.transcript(archived)
         anchor = len(messages) - 1 if around in (None, "") else arguments.index(around, "around")
         anchor = max(0, min(anchor, len(messages) - 1))
@@ -313,7 +310,7 @@ class DefaultSessionStore:
         session = portable.imported(exported)
         change = portable.become(session, overwrite=overwrite)
         key, now_s = key_of(session.session_id), time.time()
-        return self._engine.update(key, change, now_s=now_s, policy=self._policy, keep_archive=not overwrite)
+        return self.engine.update(key, change, now_s=now_s, policy=self._policy, keep_archive=not overwrite)
 
     def check(self, repair: bool = False) -> CheckReport:
         """Look at every file of the directory and tell what is wrong; `repair` saves what can be saved."""
@@ -325,12 +322,12 @@ class DefaultSessionStore:
 
     def invalidate_cache(self, session_id: str | None = None) -> None:
         """Forget what is cached of one session or of all; never needed for correctness."""
-        if isinstance(self._engine, JsonFilesEngine):
-            self._engine.invalidate(None if session_id is None else key_of(session_id))
+        if isinstance(self.engine, JsonFilesEngine):
+            self.engine.invalidate(None if session_id is None else key_of(session_id))
 
     def close(self) -> None:
         """Give back descriptors and connections; nothing is buffered, and the store may be used again."""
-        self._engine.close()
+        self.engine.close()
 
     def __enter__(self) -> DefaultSessionStore:
         return self
@@ -347,12 +344,12 @@ class DefaultSessionStore:
             return done
 
         now_s = time.time()
-        self._engine.update(key_of(session_id), noted, now_s=now_s, policy=self._policy, keep_archive=keep_archive)
+        self.engine.update(key_of(session_id), noted, now_s=now_s, policy=self._policy, keep_archive=keep_archive)
         return done
 
     def _readable(self, session_id: str) -> SessionData | None:
         try:
-            return self._engine.read(key_of(session_id), self._newest(None))
+            return self.engine.read(key_of(session_id), self._newest(None))
         except errors.SessionStoreError as error:
             logger.warning("%r was left out: %s", session_id, error)  # one damaged file hides no other session (D5)
             return None
@@ -362,17 +359,17 @@ class DefaultSessionStore:
         return min(filter(None, (asked, self._policy.window_messages)), default=None)
 
     def _stored(self, session_id: str) -> tuple[SessionData, list[Record]]:
-        whole = self._engine.whole(key_of(session_id))
+        whole = self.engine.whole(key_of(session_id))
         if whole is None:
             message = f"There is no session {session_id!r}: list_sessions() shows those there are."
             raise errors.SessionNotFoundError(message, session_id=session_id)
         return whole
 
     def _files(self) -> JsonFilesEngine:
-        if not isinstance(self._engine, JsonFilesEngine):
+        if not isinstance(self.engine, JsonFilesEngine):
             message = "check() and vacuum() look at files, and this store has a db: use its own tools."
             raise errors.UnsupportedOperationError(message, operation="check, vacuum")
-        return self._engine
+        return self.engine
 
 
 def session_directory(session_dir: object = None) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from .. import InvalidArgumentError, SessionStoreError, __version__
-from . import add, check, delete, demo, exit_codes, export, import_, list_, search, show, stats, tail, vacuum
+from . import add, check, delete, demo, exit_codes, export, import_, list_, migrate, search, show, stats, tail, vacuum
 from .printing import WarningLines, err, tell
 
 NAME = "praison-store"
@@ -48,6 +48,7 @@ for _panel, _name, _command in (
     (_WRITE, "delete", delete.delete),
     (_KEEP, "export", export.export),
     (_KEEP, "import", import_.import_files),
+    (_KEEP, "migrate", migrate.migrate),
     (_KEEP, "check", check.check),
     (_KEEP, "vacuum", vacuum.vacuum),
 ):

@@ -9,7 +9,7 @@ import typer
 
 from .exit_codes import IncompleteError
 from .messages import not_found
-from .options import Directory, open_existing
+from .options import Directory, open_existing, where
 from .printing import counted, err, out
 
 
@@ -28,7 +28,7 @@ def delete(
         missing = [session_id for session_id in session_ids if not store.session_exists(session_id)]
         if missing:
             raise not_found(store, missing[0])
-        if not yes and not _confirmed(f"Delete {counted(len(session_ids), 'session')} from {store.session_dir}?"):
+        if not yes and not _confirmed(f"Delete {counted(len(session_ids), 'session')} from {where(store)}?"):
             raise IncompleteError("Nothing was deleted.")
         for session_id in session_ids:
             store.delete_session(session_id)

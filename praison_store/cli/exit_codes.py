@@ -9,6 +9,8 @@ from ..errors import (
     InvalidArgumentError,
     InvalidMessageError,
     InvalidSessionIdError,
+    LeaseExpiredError,
+    LeaseHeldError,
     LockTimeoutError,
     MissingExtraError,
     OutcomeUnknownError,
@@ -18,6 +20,7 @@ from ..errors import (
     SessionStoreError,
     StoreReadError,
     StoreWriteError,
+    TableNotFoundError,
     UnsupportedOperationError,
 )
 
@@ -38,6 +41,9 @@ EXIT_CODES: Mapping[type[BaseException], tuple[int, str]] = {
     SessionNotFoundError: (3, "there is no such session"),
     SessionExistsError: (4, "the session exists and was left as it is"),
     RevisionConflictError: (5, "somebody else wrote the session meanwhile"),
+    LeaseHeldError: (6, "another writer kept the session locked too long"),
+    LeaseExpiredError: (5, "somebody else wrote the session meanwhile"),
+    TableNotFoundError: (8, "the directory or a file in it is missing or cannot be read"),
     LockTimeoutError: (6, "another writer kept the session locked too long"),
     CorruptSessionError: (7, "a file is damaged and nothing of it can be saved"),
     StoreReadError: (8, "the directory or a file in it is missing or cannot be read"),

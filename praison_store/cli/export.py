@@ -63,9 +63,11 @@ def export(
 
 def _every_id(store: DefaultSessionStore, counts: _Counts) -> list[str]:
     """Return the ids of all sessions; a file that is none is counted, and told of by the store's log."""
+    if store.session_dir is None:
+        return sorted(info.session_id for info in store.engine.find())
     directory = str(store.session_dir)
     by_name = sorted(json_directory.session_files(directory), key=lambda file: file.name)
-    infos = [json_directory.info_of(directory, file) for file in by_name]
+    infos = [json_directory.info_of(file) for file in by_name]
     counts.left_out += sum(info is None for info in infos)
     return [info.session_id for info in infos if info is not None]
 

@@ -100,7 +100,8 @@ def import_file(
         raw = sys.stdin.buffer.read() if sys.stdin is not None else b""
         _store_all(store, sessions_in(raw, None), overwrite, tally, advance)
         return
-    is_ours = os.path.realpath(os.path.dirname(source)) == os.path.realpath(str(store.session_dir))
+    here = store.session_dir
+    is_ours = here is not None and os.path.realpath(os.path.dirname(source)) == os.path.realpath(here)
     # A file of the directory itself may have a writer still, PraisonAI's store: it waits until the file is adopted.
     turn = lock.exclusive(source, timeout_s=store.lock_timeout) if is_ours else nullcontext()
     with turn:

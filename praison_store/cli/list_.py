@@ -9,11 +9,12 @@ import typer
 from rich.filesize import decimal
 
 from ..model.message import Record
-from .options import AsJson, Directory, open_existing
+from .options import AsJson, Directory, open_existing, where
 from .printing import cell, counted, grid, out, print_json, tell, when
 
 DEFAULT_SESSIONS = 50
 _NARROW_COLUMNS, _WIDE_COLUMNS, _TITLE_COLUMNS = 60, 100, 40
+_ID_COLUMNS = len("Session")
 _TO_THE_MINUTE = len("2026-01-02 04:00")
 
 
@@ -35,7 +36,7 @@ def list_sessions(
             _print_table(rows[:limit], more=len(rows) > limit)
         else:
             whose = "No sessions" if agent is None else f"No sessions of the agent {agent!r}"
-            tell(f"{whose} in {store.session_dir} yet. `praison-store demo` makes some in a directory of its own.")
+            tell(f"{whose} in {where(store)} yet. `praison-store demo` makes some in a directory of its own.")
 
 
 def _print_table(rows: list[Record], *, more: bool) -> None:
@@ -45,7 +46,7 @@ def _print_table(rows: list[Record], *, more: bool) -> None:
     sizes = ["Size"] if console.width >= _WIDE_COLUMNS else []
     table = grid("Session", *fields, "Messages", *sizes, "Last write", right=("Messages", "Size"))
     # Titles and agents give way first; an id is there to be copied, and a number cut in two is another number.
-    table.columns[0].width = min(console.width // 3, max(cell(row["session_id"]).cell_len for row in rows))
+    table.columns[0].width = min(console.width // 3, max(_ID_COLUMNS, *(cell(row["session_id"]).cell_len for row in rows)))
     for column in table.columns[1 : 1 + len(fields)]:
         column.max_width = _TITLE_COLUMNS
     for column in table.columns[1 + len(fields) :]:

@@ -12,6 +12,7 @@ from ..errors import SessionNotFoundError
 from ..model.message import Record
 from ..model.session import SessionData
 from ..store import DefaultSessionStore
+from .options import where
 from .printing import is_terminal, json_text, out, visible, when
 
 _ROLE_STYLES = {"user": "cyan", "assistant": "green", "system": "magenta", "tool": "yellow"}
@@ -38,7 +39,7 @@ def transcript(store: DefaultSessionStore, session_id: str) -> tuple[SessionData
 def not_found(store: DefaultSessionStore, session_id: str) -> SessionNotFoundError:
     """Return the error of an unknown session in the words of the command line."""
     return SessionNotFoundError(
-        f"There is no session {session_id!r} in {store.session_dir}: `praison-store list` shows those there are.",
+        f"There is no session {session_id!r} in {where(store)}: `praison-store list` shows those there are.",
         session_id=session_id,
     )
 

@@ -1,4 +1,4 @@
-"""What every command has in common: `--dir` and `--json`, and how a directory is opened without making it."""
+"""What every command has in common: `--store` and `--json`, and how a store is opened without making it."""
 
 from __future__ import annotations
 
@@ -8,27 +8,35 @@ from typing import Annotated
 
 import typer
 
+from ..engines.urls import directory_of, from_url, scheme_of
 from ..errors import StoreReadError
 from ..store import DefaultSessionStore, session_directory  # the one home of the default directory's name
 
 Directory = Annotated[
     str | None,
     typer.Option(
-        "--dir", metavar="DIRECTORY", show_default=False,
-        help="Where the sessions are; else in PRAISON_SESSION_DIR, else in ~/.praison/sessions.",
+        "--dir", "--store", metavar="DIRECTORY|URL", show_default=False,
+        help="Where the sessions are: a directory, or a URL like sqlite:///file.db, postgresql://host/database, "
+        "jsonl:///directory, https://host/path. Else in PRAISON_SESSION_DIR, else in ~/.praison/sessions.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+_OF_FILES = ("", "file", "jsonl")
 SessionId = Annotated[str, typer.Argument(metavar="ID", help="The session's id; `praison-store list` shows them.")]
 
 
 def open_existing(directory: str | None) -> DefaultSessionStore:
     """
-    Return a store on a directory that is there; reading never makes one.
+    Return a store on a directory that is there, or on a URL; reading never makes a directory.
 
     Raises:
         StoreReadError: There is no such directory.
     """
+    scheme = scheme_of(directory) if directory else ""
+    if scheme not in _OF_FILES:
+        return open_or_make(directory)
+    if scheme:
+        directory = directory_of(str(directory))
     path = session_directory(directory)
     if os.path.isdir(path):
         return open_or_make(path)
@@ -49,4 +57,13 @@ def open_or_make(directory: str | None) -> DefaultSessionStore:
     How long a window may get is the choice of the agents that use it, and this process does not know it: with a
     choice of its own, one `add` here would move most of a longer window into the archive (D9).
     """
-    return DefaultSessionStore(directory, retention="keep_all")
+    scheme = scheme_of(directory) if directory else ""
+    if scheme in ("", "file"):
+        path = directory_of(str(directory)) if scheme else directory
+        return DefaultSessionStore(path, retention="keep_all")
+    return DefaultSessionStore(db=from_url(str(directory)), retention="keep_all")
+
+
+def where(store: DefaultSessionStore) -> str:
+    """Return what to call the place of a store: its directory, or the kind of its engine; a URL may hold a password."""
+    return store.session_dir or f"the {store.engine.capabilities.name} store"

@@ -12,7 +12,7 @@ from rich.text import Text
 from ..model.message import Record
 from ..model.session import SessionHit
 from .messages import preview, role_style
-from .options import AsJson, Directory, open_existing
+from .options import AsJson, Directory, open_existing, where
 from .printing import out, print_json, tell, visible, when
 
 
@@ -34,7 +34,7 @@ def search(
         if as_json:
             print_json([asdict(hit) for hit in hits])
         elif not hits:
-            tell(f"Nothing in {store.session_dir} holds {query!r}.")
+            tell(f"Nothing in {where(store)} holds {query!r}.")
     if not as_json:
         pattern = re.compile("|".join(re.escape(word) for word in query.split()) or "(?!)", re.IGNORECASE)
         for hit in hits:

@@ -12,7 +12,7 @@ from ..disk import archive_log
 from ..engines.json_directory import session_files
 from ..model.message import Record
 from ..store import DefaultSessionStore
-from .options import AsJson, Directory, open_existing
+from .options import AsJson, Directory, open_existing, where
 from .printing import cell, counted, grid, out, print_json, progress, tell, when
 
 _MANY_AGENTS = 10
@@ -25,7 +25,7 @@ def stats(directory: Directory = None, as_json: AsJson = False) -> None:
     Every file is read, as `praison-store check` does, so the numbers are those of the messages that are there.
     """
     with open_existing(directory) as store, progress("Counting", None):
-        facts = _count(store)
+        facts = _count(store) if store.session_dir else _count_by_list(store)
     if as_json:
         print_json(facts)
     else:
@@ -50,6 +50,24 @@ def _count(store: DefaultSessionStore) -> Record:
     }
 
 
+def _count_by_list(store: DefaultSessionStore) -> Record:
+    """Return the same facts of a store without files; what its engine does not tell is None."""
+    infos = list(store.engine.find(namespace=None))
+    times = sorted((info.updated_at, info.session_id) for info in infos if info.updated_at)
+    ends = [{"session_id": name, "updated_at": moment} for moment, name in (times[:1] + times[-1:])]
+    return {
+        "directory": where(store),
+        "sessions": len(infos),
+        "messages": sum(info.message_count for info in infos),
+        "archived_messages": None,
+        "bytes": sum(info.size_bytes for info in infos),
+        "agents": dict(Counter(info.agent_name for info in infos if info.agent_name).most_common()),
+        "oldest": ends[0] if ends else None,
+        "newest": ends[-1] if ends else None,
+        "problems": 0,
+    }
+
+
 def _archive_bytes(directory: str) -> int:
     try:
         with os.scandir(os.path.join(directory, archive_log.DIRECTORY)) as entries:
@@ -61,7 +79,7 @@ def _archive_bytes(directory: str) -> int:
 def _print(facts: Record) -> None:
     table = grid("", "")
     table.show_header = False
-    table.add_row("Directory", cell(facts["directory"], whole=True))
+    table.add_row("Store", cell(facts["directory"], whole=True))
     archived = f" ({facts['archived_messages']:,} archived)" if facts["archived_messages"] else ""
     table.add_row("Sessions", f"{facts['sessions']:,}")
     table.add_row("Messages", f"{facts['messages']:,}{archived}")

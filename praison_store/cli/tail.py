@@ -10,10 +10,10 @@ import typer
 from ..disk import files, seam
 from ..errors import SessionNotFoundError
 from ..model.message import Record
-from ..model.session_id import file_stem
+from ..model.session_id import file_stem, key_of
 from ..store import DefaultSessionStore
 from .messages import print_message, transcript
-from .options import AsJson, Directory, SessionId, open_existing
+from .options import AsJson, Directory, SessionId, open_existing, where
 from .printing import print_json, tell
 
 _POLL_S = 0.1
@@ -38,7 +38,7 @@ def tail(
         follower = Follower(store, session_id, last)
         stop_s = math.inf if for_s is None else seam.monotonic() + for_s
         if not follower.is_there():
-            tell(f"There is no session {session_id!r} in {store.session_dir} yet. Waiting for it; Ctrl-C stops.")
+            tell(f"There is no session {session_id!r} in {where(store)} yet. Waiting for it; Ctrl-C stops.")
         while True:
             began_s = seam.monotonic()
             for message in follower.new_messages():
@@ -61,22 +61,24 @@ class Follower:
     The messages of a session somebody else writes, each once and in order.
 
     Promise: counts the messages of archive and window together, from one snapshot, so that none is lost or repeated
-    when the window moves. One look at the file where it is unchanged, one read where it changed.
+    when the window moves. One look at the file, or one message read, where it is unchanged; else it is read whole.
     """
 
     def __init__(self, store: DefaultSessionStore, session_id: str, last: int) -> None:
         self._store, self._session_id, self._last = store, session_id, last
-        self._path = f"{store.session_dir}/{file_stem(session_id)}.json"
+        self._path = store.session_dir and f"{store.session_dir}/{file_stem(session_id)}.json"
         # None: show the newest of what is there. A session that comes later is shown from its first message.
         self._seen_messages = None if self.is_there() else 0
         self._created_at: str | None = None
-        self._signature: files.Signature | None = None
+        self._signature: object = None
         # Held open, so that no later file gets this one's inode number and looks like it (D10).
         self._held: files.HeldFile | None = None
         self.ever_there = False
 
     def is_there(self) -> bool:
         """Tell whether the session has a file now."""
+        if self._path is None:
+            return self._store.session_exists(self._session_id)
         return files.signature_of(self._path) is not None
 
     def new_messages(self) -> list[Record]:
@@ -99,6 +101,10 @@ class Follower:
         return messages[start:]
 
     def _changed(self) -> bool:
+        if self._path is None:
+            session = self._store.engine.read(key_of(self._session_id), 1)
+            before, self._signature = self._signature, session and (session.created_at, session.revision)
+            return before != self._signature
         signature = files.signature_of(self._path)
         if signature == self._signature:
             return False

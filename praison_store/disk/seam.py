@@ -51,6 +51,36 @@ def prepare() -> None:
     _filelock()
 
 
+def take(descriptor: int, shared: bool) -> bool:
+    """Try once to lock a log itself, for readers together or one writer; False while others have it. Raises OSError."""
+    portalocker = _portalocker()
+    kind = portalocker.LockFlags.SHARED if shared else portalocker.LockFlags.EXCLUSIVE
+    try:
+        portalocker.lock(descriptor, kind | portalocker.LockFlags.NON_BLOCKING)
+    except portalocker.AlreadyLocked:
+        return False
+    except portalocker.LockException as error:
+        raise error.__cause__ if isinstance(error.__cause__, OSError) else OSError(*error.args) from error
+    return True
+
+
+def give(descriptor: int) -> None:
+    """Unlock a log. Raises OSError."""
+    portalocker = _portalocker()
+    try:
+        portalocker.unlock(descriptor)
+    except portalocker.LockException as error:
+        raise error.__cause__ if isinstance(error.__cause__, OSError) else OSError(*error.args) from error
+
+
+@cache
+def _portalocker() -> Any:
+    # Imported at use: only logs are locked by it.
+    import portalocker
+
+    return portalocker
+
+
 @cache
 def _filelock() -> Any:
     # Imported at use: filelock takes 35 ms to import, as much as a whole `import praison_store` may take.
@@ -62,6 +92,7 @@ def _filelock() -> Any:
 CALLS = (
     "open", "close", "read", "write", "writev", "lseek", "ftruncate", "fstat", "lstat", "fchmod", "fsync", "replace",
     "unlink", "link", "mkdir", "chmod", "scandir", "time", "monotonic", "sleep", "lock", "unlock",
+    "take", "give",
 )
 
 

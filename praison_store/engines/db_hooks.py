@@ -8,22 +8,28 @@ from typing import Any, NoReturn
 from ..codec import document, values
 from ..errors import InvalidArgumentError, UnsupportedOperationError
 from ..model.exchanges import newest_window
+from ..model.filters import Filter
+from ..model.lease import Lease
 from ..model.message import Record, SessionMessage, llm_message
+from ..model.selection import OrderBy
 from ..model.session import SessionData, SessionInfo
 from ..model.session_id import SessionKey, file_stem
 from ..retention import Policy
-from .contract import Change, Engine
+from .contract import Capabilities, Change, Engine
+from .urls import from_url
 
 _REQUIRED = ("on_agent_start", "on_user_message", "on_agent_message")
 
 
 def engine_of(db: object) -> Engine:
     """
-    Return an engine: `db` itself, or its hooks as one.
+    Return an engine: `db` itself, the one of a URL, or an adapter's hooks as one.
 
     Raises:
         InvalidArgumentError: `db` is neither an engine nor an object with the DbAdapter hooks. Names what is missing.
     """
+    if isinstance(db, str):
+        return from_url(db)
     if isinstance(db, type):
         raise InvalidArgumentError(f"db is an adapter or engine, not the class {db.__name__}: pass {db.__name__}(...).")
     if isinstance(db, Engine):
@@ -46,6 +52,8 @@ class DbHooksEngine:
     adapter's own hooks are.
     Source: the DbAdapter and ToolTurnDbAdapter protocols of PraisonAI.
     """
+
+    capabilities = Capabilities("db_hooks", shared=False, leases=False)
 
     def __init__(self, db: Any) -> None:
         self._db = db
@@ -74,7 +82,9 @@ class DbHooksEngine:
         session = self.read(key, None)
         return None if session is None else (session, [])
 
-    def append(self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy) -> int:
+    def append(
+        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None
+    ) -> int:
         """Give each message to the hook of its role; one whose `message_id` is there already is left out."""
         file_stem(key.session_id)  # refuses an id, and a message below, that no other engine would take
         document.encode_all(messages)
@@ -115,26 +125,43 @@ class DbHooksEngine:
 
     def update(
         self, key: SessionKey, change: Change, *, now_s: float, policy: Policy, expected_revision: int | None = None,
-        keep_archive: bool = True,
+        keep_archive: bool = True, lease: Lease | None = None,
     ) -> SessionData:
         """Refuse: no hook changes a session."""
         _unsupported("changing a session")
 
-    def delete(self, key: SessionKey) -> bool:
+    def delete(self, key: SessionKey, *, lease: Lease | None = None) -> bool:
         """Refuse: no hook forgets a session."""
         _unsupported("deleting a session")
 
-    def find(self, *, limit: int | None = None, agent_name: str | None = None) -> Iterator[SessionInfo]:
+    def find(
+        self, *, filters: Filter | None = None, order_by: OrderBy = None, limit: int | None = None, offset: int = 0,
+        namespace: str | None = "",
+    ) -> Iterator[SessionInfo]:
         """Refuse: no hook lists sessions."""
         _unsupported("listing sessions")
 
-    def search(self, terms: Sequence[str]) -> Iterator[tuple[SessionData, list[Record]]]:
+    def search(
+        self, terms: Sequence[str], *, namespace: str | None = ""
+    ) -> Iterator[tuple[SessionData, list[Record]]]:
         """Refuse: no hook searches."""
         _unsupported("searching")
 
-    def count(self) -> int:
+    def count(self, filters: Filter | None = None, *, namespace: str | None = "") -> int:
         """Refuse: no hook counts sessions."""
         _unsupported("counting sessions")
+
+    def claim(self, key: SessionKey, owner: str, ttl_s: float) -> Lease | None:
+        """Refuse: no hook claims a session."""
+        _unsupported("claiming a session")
+
+    def renew(self, lease: Lease, ttl_s: float) -> Lease:
+        """Refuse: no hook claims a session."""
+        _unsupported("claiming a session")
+
+    def release(self, lease: Lease) -> bool:
+        """Refuse: no hook claims a session."""
+        _unsupported("claiming a session")
 
     def close(self) -> None:
         """Close the adapter, where it can be closed."""

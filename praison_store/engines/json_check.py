@@ -11,12 +11,13 @@ from ..codec import document, lines
 from ..disk import archive_log, atomic, files, lock, quarantine, seam
 from ..errors import CorruptSessionError, InvalidSessionIdError, LockTimeoutError, StoreReadError, StoreWriteError
 from ..model.session_id import SessionKey, file_stem, id_of_stem
-from . import json_repair
+from . import json_directory, json_leases, json_repair
 
 _TEMPORARY = re.compile(r"(?P<session>.+\.json)\.[0-9a-f]{16}\.tmp")
 # PraisonAI's store names its temporary files so; only their age tells that no writer will finish them.
 _FOREIGN_TEMPORARY = re.compile(r"tmp\w+\.tmp")
 _OLD_S = 3600.0
+_DIRECTORIES = (archive_log.DIRECTORY, quarantine.DIRECTORY, json_leases.DIRECTORY)
 
 
 @dataclass
@@ -61,14 +62,17 @@ class VacuumReport:
 
 
 class _Checker:
-    def __init__(self, directory: str, lock_timeout_s: float, repair: bool) -> None:
-        self.directory, self.repair, self.lock_timeout_s = directory, repair, lock_timeout_s
-        self.report = CheckReport(directory)
+    """Look at one place: the directory itself, or that of a namespace in it."""
+
+    def __init__(self, report: CheckReport, place: str, lock_timeout_s: float, repair: bool) -> None:
+        self.report, self.directory, self.repair, self.lock_timeout_s = report, place, repair, lock_timeout_s
+        self.prefix = _prefix(report.directory, place)
 
     def problem(self, code: str, name: str, message: str, **more: int | bool | None) -> None:
-        self.report.problems.append(Problem(code, name, message, **more))  # type: ignore[arg-type] # fields of Problem
+        problem = Problem(code, self.prefix + name, message, **more)  # type: ignore[arg-type] # fields of Problem
+        self.report.problems.append(problem)
 
-    def run(self) -> CheckReport:
+    def run(self) -> None:
         for name in sorted(files.names_in(self.directory)):
             path = os.path.join(self.directory, name)
             try:
@@ -77,14 +81,23 @@ class _Checker:
                 continue  # removed since the directory was read
             except (OSError, LockTimeoutError) as error:
                 self.problem("unreadable", name, str(error))
-        try:
-            self._archives_without_session()
-        except StoreReadError as error:
-            self.problem("unreadable", archive_log.DIRECTORY, str(error))
-        return self.report
+        looks = {archive_log.DIRECTORY: self._archives_without_session, json_leases.DIRECTORY: self._leases}
+        for part, look in looks.items():
+            try:
+                look()
+            except StoreReadError as error:
+                self.problem("unreadable", part, str(error))
+
+    def _leases(self) -> None:
+        for name in sorted(files.names_in(os.path.join(self.directory, json_leases.DIRECTORY))):
+            if name.endswith(".json"):
+                try:
+                    json_leases.row_of(os.path.join(self.directory, name))
+                except CorruptSessionError as error:
+                    self.problem("D5", f"{json_leases.DIRECTORY}/{name}", str(error))
 
     def _look_at(self, name: str, path: str, state: os.stat_result) -> None:
-        if name in (archive_log.DIRECTORY, quarantine.DIRECTORY) or name.startswith("@"):
+        if name in _DIRECTORIES or (name.startswith("@") and not self.prefix):
             if not stat.S_ISDIR(state.st_mode):
                 self.problem("D8", name, "is no directory: remove it")
             return
@@ -175,7 +188,10 @@ def check(directory: str, lock_timeout_s: float, repair: bool) -> CheckReport:
         StoreReadError: The directory cannot be read.
     Cost: reads and decodes every file.
     """
-    return _Checker(directory, lock_timeout_s, repair).run()
+    report = CheckReport(directory)
+    for place in json_directory.directories(directory, None):
+        _Checker(report, place, lock_timeout_s, repair).run()
+    return report
 
 
 def vacuum(directory: str) -> VacuumReport:
@@ -187,22 +203,38 @@ def vacuum(directory: str) -> VacuumReport:
         StoreReadError, StoreWriteError: Something could not be looked at or removed; the rest stays as it is.
     """
     report = VacuumReport()
-    for name in sorted(files.names_in(directory)):
-        path = os.path.join(directory, name)
+    for place in json_directory.directories(directory, None):
+        _vacuum(place, _prefix(directory, place), report)
+    return report
+
+
+def _vacuum(place: str, prefix: str, report: VacuumReport) -> None:
+    for name in sorted(files.names_in(place)):
+        path = os.path.join(place, name)
         ours = _TEMPORARY.fullmatch(name)
         if ours:
             # Who has the session's turn is its only writer, so whatever temporary file is there now is nobody's.
-            _remove_in_turn(os.path.join(directory, ours["session"]), path, report, name)
+            _remove_in_turn(os.path.join(place, ours["session"]), path, report, prefix + name)
         elif _FOREIGN_TEMPORARY.fullmatch(name) and _is_old(path):
-            _count_removed(path, report, name)
+            _count_removed(path, report, prefix + name)
         elif name.endswith(".json.lock") and _is_old(path) and not os.path.lexists(path.removesuffix(".lock")):
-            _remove_in_turn(path.removesuffix(".lock"), path, report, name)
-    for name in sorted(archive_log.names(directory)):
-        session_path = os.path.join(directory, name.removesuffix("l"))
+            _remove_in_turn(path.removesuffix(".lock"), path, report, prefix + name)
+    for name in sorted(archive_log.names(place)):
+        session_path = os.path.join(place, name.removesuffix("l"))
         if not os.path.lexists(session_path):
             archived = f"{archive_log.DIRECTORY}/{name}"
-            _remove_in_turn(session_path, os.path.join(directory, archived), report, archived)
-    return report
+            _remove_in_turn(session_path, os.path.join(place, archived), report, prefix + archived)
+    for name in sorted(files.names_in(os.path.join(place, json_leases.DIRECTORY))):
+        unfinished = _TEMPORARY.fullmatch(name)
+        if unfinished:
+            lease = f"{json_leases.DIRECTORY}/{name}"
+            session_path = os.path.join(place, unfinished["session"])
+            _remove_in_turn(session_path, os.path.join(place, lease), report, prefix + lease)
+
+
+def _prefix(directory: str, place: str) -> str:
+    """Return what stands in front of a name in a place, relative to the directory."""
+    return "" if place == directory else f"{os.path.basename(place)}/"
 
 
 def _remove_in_turn(session_path: str, path: str, report: VacuumReport, name: str) -> None:

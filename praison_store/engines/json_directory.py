@@ -12,10 +12,11 @@ from ..codec import document, lines, values
 from ..disk import archive_log, files, seam
 from ..errors import StoreReadError
 from ..model.session import SessionInfo
-from ..model.session_id import STEM_BYTES, file_stem
+from ..model.session_id import STEM_BYTES, SessionKey, file_stem, id_of_stem
 
 logger = logging.getLogger("praison_store")
 SUFFIX = ".json"
+_NAMESPACE = "@"
 _HEAD_BYTES = 8192
 _EVERY_BYTE = 1 << 62
 
@@ -26,6 +27,12 @@ class SessionFile(NamedTuple):
     mtime_ns: int
     name: str
     size_bytes: int
+    directory: str
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return f"{self.directory}/{self.name}"
 
 
 def session_files(directory: str) -> Iterator[SessionFile]:
@@ -38,44 +45,51 @@ def session_files(directory: str) -> Iterator[SessionFile]:
                         state = entry.stat(follow_symlinks=False)
                     except FileNotFoundError:
                         continue  # removed since the directory was read
-                    yield SessionFile(state.st_mtime_ns, entry.name, state.st_size)
+                    yield SessionFile(state.st_mtime_ns, entry.name, state.st_size, directory)
     except FileNotFoundError:
         return
     except OSError as error:
         raise files.unreadable(directory, error) from error
 
 
-def find(directory: str, *, limit: int | None, agent_name: str | None) -> Iterator[SessionInfo]:
+def directory_of(directory: str, namespace: str) -> str:
+    """Return where the sessions of a namespace are."""
+    return f"{directory}/{_NAMESPACE}{file_stem(namespace)}" if namespace else directory
+
+
+def directories(directory: str, namespace: str | None) -> list[str]:
+    """Return where the sessions of a namespace are, or of all for None. Raises StoreReadError."""
+    if namespace is not None:
+        return [directory_of(directory, namespace)]
+    named = sorted(name for name in files.names_in(directory) if name.startswith(_NAMESPACE))
+    return [directory, *(f"{directory}/{name}" for name in named)]
+
+
+def newest_first(places: Sequence[str]) -> Iterator[SessionInfo]:
     """
     Yield sessions, the most recently written first; a damaged or foreign file is told in the log and left out.
 
-    Cost: one look at each name, and one read of each header that is returned (or compared, with `agent_name`).
+    Cost: one look at each name, and one read of each header that is asked for.
     """
     # A heap gives up the newest one by one, so that sorting ten thousand names is not paid for fifty.
-    newest_first = [(-file.mtime_ns, file.name, file) for file in session_files(directory)]
-    heapq.heapify(newest_first)
-    found = 0
-    while newest_first:
-        for info in _written_together(directory, newest_first):
-            if agent_name is None or info.agent_name == agent_name:
-                yield info
-                found += 1
-                if found == limit:
-                    return
+    heap = [(-file.mtime_ns, file.name, file) for place in places for file in session_files(place)]
+    heapq.heapify(heap)
+    while heap:
+        yield from _written_together(heap)
 
 
-def _written_together(directory: str, newest_first: list[tuple[int, str, SessionFile]]) -> list[SessionInfo]:
+def _written_together(heap: list[tuple[int, str, SessionFile]]) -> list[SessionInfo]:
     """Take the newest files of one time stamp from the heap; file systems count in ticks of milliseconds."""
-    tick = newest_first[0][0]
+    tick = heap[0][0]
     infos = []
-    while newest_first and newest_first[0][0] == tick:
-        infos.append(info_of(directory, heapq.heappop(newest_first)[2]))
+    while heap and heap[0][0] == tick:
+        infos.append(info_of(heapq.heappop(heap)[2]))
     return sorted((info for info in infos if info is not None), key=lambda info: info.updated_at, reverse=True)
 
 
-def info_of(directory: str, file: SessionFile) -> SessionInfo | None:
+def info_of(file: SessionFile) -> SessionInfo | None:
     """Return what a file's header tells; None, with a log record, where it is no session of that name."""
-    path = f"{directory}/{file.name}"
+    path = file.path
     try:
         opened = files.open_to_read(path)
         if opened is None:
@@ -89,12 +103,21 @@ def info_of(directory: str, file: SessionFile) -> SessionInfo | None:
             held.close()
         stem = file.name[: -len(SUFFIX)]
         info.session_id = info.session_id or stem
+        info.namespace = _namespace_of(file.directory, info)
         if file_stem(info.session_id) == stem:
             return info
         logger.warning("%s holds the session %r: adopt it with `praison-store import`", path, info.session_id)
     except (StoreReadError, ValueError) as error:
         logger.warning("%s was left out: %s", path, error)
     return None
+
+
+def _namespace_of(directory: str, info: SessionInfo) -> str:
+    name = os.path.basename(directory)
+    if not name.startswith(_NAMESPACE):
+        return ""
+    known = id_of_stem(name[len(_NAMESPACE) :])
+    return known or info.user_id or ""  # a hashed name tells no namespace, but the session has its user
 
 
 def _head_bytes(held: files.HeldFile, path: str) -> bytes:
@@ -135,24 +158,24 @@ def _info_of_whole(path: str, size_bytes: int) -> SessionInfo:
     return SessionInfo.from_header(whole.header, len(whole.records), size_bytes)
 
 
-def ids_with(directory: str, terms: Sequence[str]) -> Iterator[str]:
+def keys_with(places: Sequence[str], terms: Sequence[str]) -> Iterator[SessionKey]:
     """
-    Yield the ids of sessions whose bytes, archive included, may hold one of the lower-case terms.
+    Yield the keys of sessions whose bytes, archive included, may hold one of the lower-case terms.
 
     Cost: one read of each file; none is decoded unless its layout is another store's.
     """
     needles = [values.dumps(term)[1:-1] for term in terms]
-    for file in session_files(directory):
-        path = f"{directory}/{file.name}"
-        archive = f"{directory}/{archive_log.DIRECTORY}/{file.name[: -len(SUFFIX)]}.jsonl"
+    for file in (file for place in places for file in session_files(place)):
+        path = file.path
+        archive = archive_log.path_of(path)
         try:
             raw = files.bytes_of(path)
             archived = archive_log.read(archive, _EVERY_BYTE)
             # Another store may write letters as \\uXXXX, which no search for bytes finds; those are decoded.
             if lines.parse_head(raw[:_HEAD_BYTES]) is None or _holds(raw, needles) or _holds(archived, needles):
-                info = info_of(directory, file)
+                info = info_of(file)
                 if info is not None:
-                    yield info.session_id
+                    yield SessionKey(info.session_id, info.namespace)
         except (StoreReadError, ValueError) as error:
             logger.warning("%s was left out: %s", path, error)
 

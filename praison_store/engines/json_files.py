@@ -10,15 +10,19 @@ from typing import TypeVar
 from ..codec import document, lines, values
 from ..codec.lines import LineFile, Splice
 from ..disk import archive_log, atomic, files, lock, seam
-from ..errors import InvalidSessionIdError, RevisionConflictError, SessionStoreError
+from ..errors import InvalidSessionIdError, SessionStoreError
 from ..model.exchanges import newest_window
+from ..model.filters import Filter
+from ..model.lease import Lease
 from ..model.message import Record, llm_message
+from ..model.selection import OrderBy, selected
 from ..model.session import SessionData, SessionInfo, iso_utc
 from ..model.session_id import SessionKey, file_stem
 from ..retention import Policy
-from . import json_check, json_directory, json_repair, json_window
+from . import json_check, json_directory, json_leases, json_repair, json_repeats, json_window
 from .cache import Entry, SessionCache, newest_of, plain_of
-from .contract import Change
+from .contract import Capabilities, Change
+from .refusals import conflict
 
 T = TypeVar("T")
 logger = logging.getLogger("praison_store")
@@ -39,6 +43,8 @@ class JsonFilesEngine:
     comes back in ours with the next write.
     """
 
+    capabilities = Capabilities("json_files")
+
     def __init__(self, directory: str, *, lock_timeout_s: float = 5.0, durability: str = "full") -> None:
         self.directory = os.path.abspath(directory)
         files.make_directory(self.directory)
@@ -46,6 +52,7 @@ class JsonFilesEngine:
         self._lock_timeout_s = lock_timeout_s
         self._durability = durability
         self._cache = SessionCache()
+        self._leases = json_leases.LeaseFiles(lock_timeout_s, durability)
 
     # ---- reading ---------------------------------------------------------------------------------------------
 
@@ -98,14 +105,17 @@ class JsonFilesEngine:
 
     # ---- writing: one turn each -------------------------------------------------------------------------------
 
-    def append(self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy) -> int:
+    def append(
+        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None
+    ) -> int:
         """Store messages behind those that are there; the hot path. See `Engine.append`."""
         path = self._path(key)                                                      # model/session_id
         added = document.encode_all(messages)                                       # codec
         with lock.exclusive(path, timeout_s=self._lock_timeout_s):                  # disk
+            json_leases.check(path, lease)
             entry = self._load(path, key, now_s)                                    # codec
             if any("message_id" in message for message in messages):
-                added, messages = self._not_stored(path, entry.file, added, messages)
+                added, messages = json_repeats.not_stored(path, entry.file, added, messages)
                 if not added:
                     return entry.file.revision
             entry, splice = self._cut(path, key, entry, added, policy, now_s)       # retention
@@ -114,14 +124,15 @@ class JsonFilesEngine:
 
     def update(
         self, key: SessionKey, change: Change, *, now_s: float, policy: Policy, expected_revision: int | None = None,
-        keep_archive: bool = True,
+        keep_archive: bool = True, lease: Lease | None = None,
     ) -> SessionData:
         """Read, change and write a session in one turn; see `Engine.update`."""
         path = self._path(key)                                                      # model/session_id
         with lock.exclusive(path, timeout_s=self._lock_timeout_s) as turn:          # disk
+            json_leases.check(path, lease)
             file, session = self._session(path, key, now_s)                         # codec
             if expected_revision is not None and session.revision != expected_revision:
-                raise _conflict(key, expected_revision, session.revision)
+                raise conflict(key, expected_revision, session.revision)
             before, past = list(session.messages), session.past(policy.window_messages)
             session.updated_at, updated_at = "", session.updated_at
             if change(session) is False:                                            # store
@@ -146,7 +157,7 @@ class JsonFilesEngine:
             session.revision = splice.file.revision
             return session
 
-    def delete(self, key: SessionKey) -> bool:
+    def delete(self, key: SessionKey, *, lease: Lease | None = None) -> bool:
         """
         Remove a session's file, durably, then its archive; see `Engine.delete`.
 
@@ -157,6 +168,7 @@ class JsonFilesEngine:
         if files.signature_of(path) is None:
             return False
         with lock.exclusive(path, timeout_s=self._lock_timeout_s):
+            json_leases.check(path, lease)
             if self._current(path, key, locked=True) is None:
                 return False
             self._cache.drop(path)
@@ -168,24 +180,45 @@ class JsonFilesEngine:
 
     # ---- the directory ----------------------------------------------------------------------------------------
 
-    def find(self, *, limit: int | None = None, agent_name: str | None = None) -> Iterator[SessionInfo]:
-        """Yield sessions, the most recently written first; see `Engine.find`."""
-        return json_directory.find(self.directory, limit=limit, agent_name=agent_name)
+    def find(
+        self, *, filters: Filter | None = None, order_by: OrderBy = None, limit: int | None = None, offset: int = 0,
+        namespace: str | None = "",
+    ) -> Iterator[SessionInfo]:
+        """Yield sessions; see `Engine.find`. Cost: without filters and order, one read of each header returned."""
+        infos = json_directory.newest_first(json_directory.directories(self.directory, namespace))
+        return selected(((info.record(), info) for info in infos), filters, order_by, limit, offset)
 
-    def search(self, terms: Sequence[str]) -> Iterator[tuple[SessionData, list[Record]]]:
+    def search(
+        self, terms: Sequence[str], *, namespace: str | None = ""
+    ) -> Iterator[tuple[SessionData, list[Record]]]:
         """Yield sessions that may hold one of the terms; see `Engine.search`."""
-        for session_id in json_directory.ids_with(self.directory, terms):
+        for key in json_directory.keys_with(json_directory.directories(self.directory, namespace), terms):
             try:
-                found = self.whole(SessionKey(session_id))
+                found = self.whole(key)
             except SessionStoreError as error:
-                logger.warning("%r was left out: %s", session_id, error)
+                logger.warning("%r was left out: %s", key.session_id, error)
                 continue
             if found is not None:
                 yield found
 
-    def count(self) -> int:
-        """Return how many session files there are."""
-        return sum(1 for _ in json_directory.session_files(self.directory))
+    def count(self, filters: Filter | None = None, *, namespace: str | None = "") -> int:
+        """Return how many sessions match; without filters, how many files there are."""
+        if filters is not None:
+            return sum(1 for _ in self.find(filters=filters, namespace=namespace))
+        places = json_directory.directories(self.directory, namespace)
+        return sum(1 for place in places for _ in json_directory.session_files(place))
+
+    def claim(self, key: SessionKey, owner: str, ttl_s: float) -> Lease | None:
+        """Take the lease on a session; see `Engine.claim`."""
+        return self._leases.claim(self._path(key), key, owner, ttl_s)
+
+    def renew(self, lease: Lease, ttl_s: float) -> Lease:
+        """Hold a lease longer; see `Engine.renew`."""
+        return self._leases.renew(self._path(lease.key), lease, ttl_s)
+
+    def release(self, lease: Lease) -> bool:
+        """Give a lease back; see `Engine.release`."""
+        return self._leases.release(self._path(lease.key), lease)
 
     def check(self, repair: bool) -> json_check.CheckReport:
         """Tell what is wrong in the directory; see `json_check.check`."""
@@ -211,8 +244,7 @@ class JsonFilesEngine:
     # ---- the steps --------------------------------------------------------------------------------------------
 
     def _path(self, key: SessionKey) -> str:
-        base = f"{self.directory}/@{file_stem(key.namespace)}" if key.namespace else self.directory
-        return f"{base}/{file_stem(key.session_id)}.json"
+        return f"{json_directory.directory_of(self.directory, key.namespace)}/{file_stem(key.session_id)}.json"
 
     def _current(self, path: str, key: SessionKey, *, locked: bool = False) -> Entry | None:
         """Return the session as its file stands now: from the cache where the file is proven unchanged (D10)."""
@@ -319,31 +351,6 @@ class JsonFilesEngine:
         self._cache.drop(path)
         return json_repair.repaired(path, key, locked=locked)
 
-    def _not_stored(
-        self, path: str, file: LineFile, added: list[bytes], messages: Sequence[Record]
-    ) -> tuple[list[bytes], Sequence[Record]]:
-        """Leave out the messages whose id is stored already, in the window or the archive."""
-        past: bytes | None = None
-        seen: dict[str, Record] = {}
-        kept = []
-        for line, message in zip(added, messages, strict=True):
-            message_id = message.get("message_id")
-            if message_id is not None:
-                stored = seen.get(message_id) or lines.record_of_id(file.body, message_id)
-                if stored is None:
-                    if past is None:
-                        inside = document.whole_of(file)[1] if json_window.INSIDE in file.rest else ()
-                        past = archive_log.read(archive_log.path_of(path), file.archived_bytes)
-                        past += b"\n".join(document.encode_all(inside, extended=True))
-                    stored = lines.record_of_id(past, message_id)
-                if stored is not None:
-                    if llm_message(stored) != llm_message(message):
-                        logger.warning("%s: message_id %r is taken by another message: not stored", path, message_id)
-                    continue
-                seen[message_id] = message
-            kept.append((line, message))
-        return [line for line, _ in kept], [message for _, message in kept]
-
     def _write(
         self, path: str, entry: Entry, splice: Splice, policy: Policy, fresh: Sequence[Record]
     ) -> None:
@@ -390,11 +397,4 @@ def _refuse_other_id(path: str, key: SessionKey, file: LineFile) -> None:
     raise InvalidSessionIdError(
         f"{path} holds the session {other!r}, so {key.session_id!r} cannot be stored there: pick another id, or adopt "
         f"the file with `praison-store import`.", session_id=key.session_id,
-    )
-
-
-def _conflict(key: SessionKey, expected_revision: int, revision: int) -> RevisionConflictError:
-    return RevisionConflictError(
-        f"The session {key.session_id!r} is at revision {revision}, not {expected_revision}: read it again, then "
-        f"change it.", session_id=key.session_id, expected_revision=expected_revision, revision=revision,
     )

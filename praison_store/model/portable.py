@@ -84,6 +84,11 @@ def _archive(session: SessionData, archived: Sequence[Record]) -> None:
             session.leading_messages = leading_system([message.to_dict() for message in session.messages])
 
 
+def taken_archive(session: SessionData) -> list[Record]:
+    """Take the archived messages out of a session that `imported` or `fork` made; none for any other."""
+    return session.extra.pop("archived_messages", None) or []
+
+
 def fork(
     session: SessionData, archived: Sequence[Record], window_messages: int | None, new_id: str, at: int | None
 ) -> SessionData:

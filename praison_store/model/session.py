@@ -258,9 +258,13 @@ class SessionInfo:
     parent_id: str | None = None
     revision: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
+    context: dict[str, Any] = field(default_factory=dict)
+    namespace: str = ""
 
     @classmethod
-    def from_header(cls, header: Mapping[str, Any], message_count: int, size_bytes: int) -> SessionInfo:
+    def from_header(
+        cls, header: Mapping[str, Any], message_count: int, size_bytes: int, namespace: str = ""
+    ) -> SessionInfo:
         """Return the summary of a file's header; `message_count` is counted by the caller."""
         session = SessionData.from_dict({**header, "messages": []})
         return cls(
@@ -275,7 +279,13 @@ class SessionInfo:
             session.parent_id,
             session.revision or message_count,
             session.extra,
+            session.context,
+            namespace,
         )
+
+    def record(self) -> Record:
+        """Return the fields a filter may name: those of this class, with `extra` beside them."""
+        return {**self.extra, **vars(self)}
 
     def to_dict(self, *, most_messages: int | None = None) -> Record:
         """

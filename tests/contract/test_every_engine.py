@@ -2,51 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from plain_engine import PlainEngine, rows_of
+from places import ALL, ARCHIVE, KEY, NOW_S, TRUNCATE, retitle, say, texts
 
 from praison_store import DefaultSessionStore, InvalidSessionIdError, RevisionConflictError, SessionMessage
 from praison_store.engines import Engine
-from praison_store.engines.json_files import JsonFilesEngine
 from praison_store.model.message import new_record
 from praison_store.model.session import SessionData
 from praison_store.model.session_id import SessionKey
-from praison_store.retention import policy_named
-
-KEY = SessionKey("s")
-ALL, ARCHIVE, TRUNCATE = policy_named("keep_all", 1), policy_named("archive", 2), policy_named("truncate", 2)
-NOW_S = 1_767_326_400.0
-ENGINES: dict[str, Callable[[Path], Engine]] = {
-    "json_files": lambda path: JsonFilesEngine(str(path), durability="process"),
-    "plain": lambda _path: PlainEngine(),
-}
-
-
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """Give an engine of each kind."""
-    made = ENGINES[request.param](tmp_path)
-    yield made
-    made.close()
-
-
-def say(engine: Engine, *texts: str, key: SessionKey = KEY, policy: Any = ALL) -> int:
-    """Append messages in one write."""
-    return engine.append(key, [new_record("user", text, NOW_S) for text in texts], now_s=NOW_S, policy=policy)
-
-
-def texts(engine: Engine, key: SessionKey = KEY, newest: int | None = None) -> list[Any]:
-    """Return what a history shows."""
-    return [message["content"] for message in engine.history(key, newest)]
-
-
-def retitle(session: SessionData) -> None:
-    """Change a session's metadata."""
-    session.metadata["title"] = "new"
 
 
 def test_an_engine_has_the_contracts_methods(engine: Engine) -> None:
@@ -185,20 +150,6 @@ def test_a_deleted_session_is_gone_with_its_archive(engine: Engine) -> None:
     whole = engine.whole(KEY)
     assert whole is not None
     assert [] == whole[1]
-
-
-def test_sessions_are_found_by_agent_and_up_to_a_limit(engine: Engine) -> None:
-    """Goal: listing is the same everywhere. Method: three sessions, one of another agent."""
-    for name in "abc":
-        def change(session: SessionData, agent: str = "x" if name != "b" else "y") -> None:
-            session.agent_name = agent
-
-        engine.update(SessionKey(name), change, now_s=NOW_S, policy=ALL)
-    assert (set("abc"), 3) == (set(rows_of(engine)), engine.count())
-    assert set("ac") == {info.session_id for info in engine.find(agent_name="x")}
-    assert 1 == len(list(engine.find(limit=1, agent_name="x")))
-    assert 2 == len(list(engine.find(limit=2)))
-    assert [] == list(engine.find(agent_name="nobody"))
 
 
 def test_what_may_hold_a_term_is_found(engine: Engine) -> None:

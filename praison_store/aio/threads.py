@@ -1,0 +1,133 @@
+"""Await an engine of files or memory: each call runs in a worker thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from ..engines.contract import Capabilities, Change, Engine
+from ..model.filters import Filter
+from ..model.lease import Lease
+from ..model.message import Record
+from ..model.selection import OrderBy
+from ..model.session import SessionData, SessionInfo
+from ..model.session_id import SessionKey
+from ..retention import Policy
+from .cancellation import settled
+
+T = TypeVar("T")
+
+
+class ThreadedEngine:
+    """
+    An engine behind `await`.
+
+    Promise: a cancelled call waits until its thread is done before the cancellation goes on, because a thread cannot
+    be stopped and what it writes must not come after what the caller does next. Usable from several event loops. What
+    lives in memory answers at once, without a thread.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._run = _in_thread if engine.capabilities.durable else _at_once
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Tell what the engine promises."""
+        return self.engine.capabilities
+
+    async def history(self, key: SessionKey, newest: int | None) -> list[Record]:
+        """Await form of `Engine.history`; see there."""
+        return await self._run(self.engine.history, key, newest)
+
+    async def read(self, key: SessionKey, newest: int | None) -> SessionData | None:
+        """Await form of `Engine.read`; see there."""
+        return await self._run(self.engine.read, key, newest)
+
+    async def exists(self, key: SessionKey) -> bool:
+        """Await form of `Engine.exists`; see there."""
+        return await self._run(self.engine.exists, key)
+
+    async def whole(self, key: SessionKey) -> tuple[SessionData, list[Record]] | None:
+        """Await form of `Engine.whole`; see there."""
+        return await self._run(self.engine.whole, key)
+
+    async def append(
+        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None
+    ) -> int:
+        """Await form of `Engine.append`; see there."""
+        return await self._run(self.engine.append, key, messages, now_s=now_s, policy=policy, lease=lease)
+
+    async def update(
+        self, key: SessionKey, change: Change, *, now_s: float, policy: Policy, expected_revision: int | None = None,
+        keep_archive: bool = True, lease: Lease | None = None,
+    ) -> SessionData:
+        """Await form of `Engine.update`; `change` runs in the thread. See there."""
+        return await self._run(
+            self.engine.update, key, change, now_s=now_s, policy=policy, expected_revision=expected_revision,
+            keep_archive=keep_archive, lease=lease,
+        )
+
+    async def delete(self, key: SessionKey, *, lease: Lease | None = None) -> bool:
+        """Await form of `Engine.delete`; see there."""
+        return await self._run(self.engine.delete, key, lease=lease)
+
+    async def find(
+        self, *, filters: Filter | None = None, order_by: OrderBy = None, limit: int | None = None, offset: int = 0,
+        namespace: str | None = "",
+    ) -> list[SessionInfo]:
+        """Await form of `Engine.find`, as a list; see there."""
+        def listed() -> list[SessionInfo]:
+            found = self.engine.find(
+                filters=filters, order_by=order_by, limit=limit, offset=offset, namespace=namespace
+            )
+            return list(found)
+
+        return await self._run(listed)
+
+    async def search(
+        self, terms: Sequence[str], *, namespace: str | None = ""
+    ) -> list[tuple[SessionData, list[Record]]]:
+        """Await form of `Engine.search`, as a list; see there."""
+        return await self._run(lambda: list(self.engine.search(terms, namespace=namespace)))
+
+    async def count(self, filters: Filter | None = None, *, namespace: str | None = "") -> int:
+        """Await form of `Engine.count`; see there."""
+        return await self._run(self.engine.count, filters, namespace=namespace)
+
+    async def claim(self, key: SessionKey, owner: str, ttl_s: float) -> Lease | None:
+        """Await form of `Engine.claim`; see there."""
+        return await self._run(self.engine.claim, key, owner, ttl_s)
+
+    async def renew(self, lease: Lease, ttl_s: float) -> Lease:
+        """Await form of `Engine.renew`; see there."""
+        return await self._run(self.engine.renew, lease, ttl_s)
+
+    async def release(self, lease: Lease) -> bool:
+        """Await form of `Engine.release`; see there."""
+        return await self._run(self.engine.release, lease)
+
+    async def close(self) -> None:
+        """Await form of `Engine.close`; see there."""
+        await self._run(self.engine.close)
+
+
+async def _in_thread(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """
+    Run a call in a worker thread; a cancellation waits until it is done.
+
+    An error that comes with a cancellation is left out: the caller hears of the cancellation alone.
+    """
+    # A plain future and no task of its own, because a closing loop cancels every task, and the thread goes on.
+    context = contextvars.copy_context()
+    loop = asyncio.get_running_loop()
+    work = loop.run_in_executor(None, functools.partial(context.run, call, *arguments, **named))
+    return (await settled(work)).result()
+
+
+async def _at_once(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """Run a call that neither reads nor writes a file: a thread would cost more than the call."""
+    return call(*arguments, **named)

@@ -1,0 +1,22 @@
+"""The errors every engine raises in the same words."""
+
+from __future__ import annotations
+
+from ..errors import LeaseHeldError, RevisionConflictError
+from ..model.session_id import SessionKey
+
+
+def conflict(key: SessionKey, expected_revision: int, revision: int) -> RevisionConflictError:
+    """Return the error of a write that expected another revision."""
+    return RevisionConflictError(
+        f"The session {key.session_id!r} is at revision {revision}, not {expected_revision}: read it again, then "
+        f"change it.", session_id=key.session_id, expected_revision=expected_revision, revision=revision,
+    )
+
+
+def held(key: SessionKey, waited_s: float) -> LeaseHeldError:
+    """Return the error of a lease that stayed another's."""
+    return LeaseHeldError(
+        f"Another holds the session {key.session_id!r}, for {waited_s:g} s while this one waited. Nothing was "
+        f"written: try again, or wait longer.", session_id=key.session_id, waited_s=waited_s,
+    )

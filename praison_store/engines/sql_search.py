@@ -1,0 +1,65 @@
+"""Find the sessions that may hold a term, by an index of letters in threes where there is one, else by reading text."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from ..codec import values
+from ..model.recall import text_of
+from .sql_rows import is_unicode, text_in
+from .sql_tables import messages as table
+from .sql_tables import sessions
+
+_TRIGRAM_LETTERS = 3
+
+
+def ids(conn: Connection, terms: Sequence[str], namespace: str | None, search: str) -> list[str]:
+    """
+    Return the primary keys of sessions with a term in a message's text, the most recently written first.
+
+    Args:
+        terms: in lower case; taken as they are, punctuation and quotes included.
+        search: what the tables' schema says: `fts5`, `trigram` or `scan`.
+    Cost: with an index, what it finds; terms of one or two letters read every text, compressed ones are unpacked.
+    """
+    wanted = [text_in(term) for term in terms if is_unicode(term)]
+    if not wanted:
+        return []
+    found = set(conn.scalars(sa.select(table.c.session_id).where(
+        sa.or_(*(_holds(conn, term, search) for term in wanted))).distinct()))
+    packed = sa.select(table.c.session_id, table.c.packed).where(table.c.packed.is_not(None))
+    for row in conn.execute(packed):
+        if row.session_id not in found:
+            text = text_of(values.loads_any(zlib.decompress(row.packed))[0]).lower()
+            if any(term in text for term in terms):
+                found.add(row.session_id)
+    ordered = sa.select(sessions.c.id).order_by(sessions.c.written.desc())
+    if namespace is not None:
+        ordered = ordered.where(sessions.c.namespace == text_in(namespace))
+    return [identity for identity in conn.scalars(ordered) if identity in found]
+
+
+def _holds(conn: Connection, term: str, search: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a message's text has a term in it; letters outside ASCII are in lower case already."""
+    text = sa.func.coalesce(table.c.search_text, table.c.content, type_=sa.Text())
+    dialect = conn.dialect.name
+    if dialect == "postgresql":
+        return text.ilike(f"%{_escaped(term)}%", escape="\\")
+    if dialect == "mysql":
+        return sa.func.instr(sa.func.lower(text), sa.func.lower(sa.literal(term, sa.Text))) > 0
+    if search == "fts5" and len(term) >= _TRIGRAM_LETTERS:
+        index: Any = sa.literal_column("messages_text")
+        quoted = '"' + term.replace('"', '""') + '"'  # a phrase: nothing in it is an operator
+        matching: Any = sa.select(sa.literal_column("rowid")).select_from(sa.table("messages_text"))
+        matching = matching.where(index.op("MATCH")(sa.literal(quoted, sa.Text)))
+        return sa.literal_column("messages.id").in_(matching)
+    return sa.func.instr(sa.func.lower(text), sa.literal(term, sa.Text)) > 0
+
+
+def _escaped(term: str) -> str:
+    return term.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -1,0 +1,228 @@
+"""One turn at a database: begin, work, commit; and what each failure of it means to the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.pool import QueuePool
+
+from ..disk import files
+from ..errors import (
+    InvalidMessageError,
+    LockTimeoutError,
+    OutcomeUnknownError,
+    SessionStoreError,
+    StoreReadError,
+    StoreWriteError,
+)
+from . import sql_tables
+from .contract import Capabilities
+from .sql_tables import Schema
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+TRIES = 6
+_WAL_TRIES = 100
+
+# SQLSTATE of PostgreSQL, number of MySQL and MariaDB.
+_AGAIN = {"40001", "40P01", 1213, 1020}
+_WAITED = {"55P03", 1205, 1204}
+_NO_TABLE = {"42P01", 1146}
+
+
+class Place(NamedTuple):
+    """Where an engine writes, without the password, and how long it waits there."""
+
+    shown: str
+    lock_timeout_s: float
+
+
+def place_of(url: URL, lock_timeout_s: float) -> Place:
+    """Return the place of a URL."""
+    return Place(url.render_as_string(hide_password=True), lock_timeout_s)
+
+
+def options_of(url: URL, pool_size: int, lock_timeout_s: float) -> dict[str, Any]:
+    """Return how an engine of a URL is made, but for the kind of its pool."""
+    if not _is_memory(url):
+        return {"pool_size": pool_size, "pool_timeout": max(lock_timeout_s, 0.1)}
+    # A database in memory is its connection's; one connection, lent to one caller at a time, is one database.
+    return {"pool_size": 1, "max_overflow": 0, "pool_timeout": max(lock_timeout_s, 0.1),
+            "connect_args": {"check_same_thread": False}}
+
+
+def pool_class_of(url: URL) -> Any:
+    """Return the pool of a URL where SQLAlchemy would choose another; None leaves the choice."""
+    return QueuePool if url.get_backend_name() == "sqlite" else None
+
+
+def _is_memory(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+
+
+def make_directory(url: URL) -> None:
+    """Make the directory of a SQLite file where it is missing. Raises StoreWriteError."""
+    name = url.database or ""
+    if url.get_backend_name() == "sqlite" and "/" in name and not _is_memory(url) and not name.startswith("file:"):
+        files.make_directory(name.rpartition("/")[0] or "/")
+
+
+def listen(engine: Engine, lock_timeout_s: float) -> None:
+    """Prepare each new connection of an engine, and begin transactions as SQLite needs it."""
+    dialect = engine.dialect.name
+
+    def prepared(connection: Any, _record: Any) -> None:
+        if dialect == "sqlite":
+            connection.isolation_level = None  # or the driver begins transactions by itself, and too late
+        cursor = connection.cursor()
+        try:
+            if dialect == "sqlite":
+                _prepare_sqlite(cursor, lock_timeout_s)
+            elif dialect == "postgresql":
+                cursor.execute(f"SET lock_timeout = {max(1, round(lock_timeout_s * 1000))}")
+                connection.commit()  # or the setting goes with the first transaction that is rolled back
+            else:
+                cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {max(1, round(lock_timeout_s))}")
+                # Its default locks the gap where a session is not yet, and two that are new stop each other.
+                cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        finally:
+            cursor.close()
+
+    event.listen(engine, "connect", prepared)
+    event.listen(engine, "begin", _begin)
+
+
+def _begin(conn: Connection) -> None:
+    writes = conn.get_execution_options().get("writes")
+    if conn.dialect.name == "sqlite":
+        # A write takes its turn at once: one that read first is refused where another wrote in between.
+        conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    elif conn.dialect.name == "mysql" and not writes:
+        conn.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # several tables, one state
+
+
+def _prepare_sqlite(cursor: Any, lock_timeout_s: float) -> None:
+    cursor.execute(f"PRAGMA busy_timeout = {round(lock_timeout_s * 1000)}")
+    for left in range(_WAL_TRIES, -1, -1):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            cursor.fetchall()
+            break
+        except Exception as error:
+            if "locked" not in str(error) or not left:
+                raise
+            # Two that open a new file at once: SQLite refuses one without waiting, but a turn of its own does wait.
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute("COMMIT")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+
+
+def take(
+    conn: Connection, work: Work[T], *, writes: bool, place: Place, keeps: Callable[[T], bool] | None = None
+) -> T:
+    """
+    Run work in one transaction, committed if it writes, and rolled back with whatever it raises.
+
+    Args:
+        keeps: tells from the result whether there is something to commit; None commits.
+    Raises:
+        OutcomeUnknownError: The connection broke while committing.
+    """
+    conn.execution_options(writes=writes)
+    if conn.dialect.name == "postgresql" and (not writes or "isolation_level" in conn.get_execution_options()):
+        conn.execution_options(isolation_level="READ COMMITTED" if writes else "REPEATABLE READ")
+    with conn.begin() as transaction:
+        result = work(conn)
+        if not writes or (keeps is not None and not keeps(result)):
+            transaction.rollback()
+            return result
+        try:
+            transaction.commit()
+        except exc.DBAPIError as error:
+            if error.connection_invalidated or "I/O" in str(error.orig):
+                raise OutcomeUnknownError(
+                    f"{place.shown}: the connection broke while committing ({error.orig}); the change may be stored. "
+                    f"Read the session again, or retry with the same message_id.", path=place.shown,
+                ) from error
+            raise
+        return result
+
+
+def prepare(conn: Connection, place: Place, *, make: bool) -> Schema:
+    """Return the tables' schema; make them first where they are missing. For the first turn of an engine."""
+    found = take(conn, lambda conn: sql_tables.check(conn, place.shown), writes=False, place=place)
+    if found is not None:
+        return found
+    if not make:
+        raise sql_tables.absent("sessions", place.shown)
+    return make_tables(conn, place)
+
+
+def make_tables(conn: Connection, place: Place) -> Schema:
+    """Make the tables that are missing; see `sql_tables.create`."""
+    def work(conn: Connection) -> Schema:
+        return sql_tables.create(conn, place.shown, place.lock_timeout_s)
+
+    return take(conn, work, writes=True, place=place)
+
+
+def translated(error: Exception, place: Place, *, writes: bool, tries_left: int) -> SessionStoreError | None:
+    """
+    Return what a failure of SQLAlchemy means; None where the turn is to be taken again, because nothing was stored.
+
+    Shape: a deadlock, a lost race, and a connection that broke before the commit were rolled back by the database.
+    """
+    if isinstance(error, exc.TimeoutError):
+        return _waited(place, "a connection of the pool", error)
+    if isinstance(error, UnicodeEncodeError):
+        message = f"A text holds half of a surrogate pair, which no database holds: {error}. Remove it."
+        return InvalidMessageError(message, where="message")
+    code, text = _code_of(error), str(getattr(error, "orig", error)).strip()
+    if code in _NO_TABLE or "no such table" in text:
+        return sql_tables.absent("sessions", place.shown)
+    if code in _WAITED or "database is locked" in text or "database table is locked" in text:
+        return _waited(place, "its turn", error)
+    broken = isinstance(error, exc.DBAPIError) and error.connection_invalidated
+    lost_race = isinstance(error, exc.IntegrityError) and writes
+    if tries_left and (code in _AGAIN or broken or lost_race):
+        return None
+    if code in _AGAIN:
+        return _waited(place, f"its turn, {TRIES} times", error)
+    if writes:
+        message = f"{place.shown}: nothing was stored ({text}). The session is as it was."
+        return StoreWriteError(message, path=place.shown)
+    return StoreReadError(f"{place.shown} could not be read ({text}). Nothing was changed.", path=place.shown)
+
+
+def _waited(place: Place, what: str, error: Exception) -> LockTimeoutError:
+    return LockTimeoutError(
+        f"{place.shown}: waited {place.lock_timeout_s:g} s for {what} ({getattr(error, 'orig', error)}). Nothing was "
+        f"written: try again, or pass a longer lock_timeout.",
+        path=place.shown, waited_s=place.lock_timeout_s, holder=(),
+    )
+
+
+def _code_of(error: Exception) -> Any:
+    cause = getattr(error, "orig", error)
+    for name in ("sqlstate", "pgcode"):
+        if getattr(cause, name, None):
+            return getattr(cause, name)
+    return cause.args[0] if getattr(cause, "args", ()) else None
+
+
+FAILURES = (sa.exc.SQLAlchemyError, UnicodeEncodeError)
+
+
+def capabilities_of(url: URL) -> Capabilities:
+    """Return what an engine of a URL promises."""
+    dialect, in_memory = url.get_backend_name(), _is_memory(url)
+    # MariaDB's full-text index knows whole words only, and a search is for any part of one.
+    return Capabilities(
+        f"sql+{dialect}", durable=not in_memory, shared=not in_memory, constant_append=True,
+        full_text=dialect != "mysql",
+    )

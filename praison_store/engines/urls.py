@@ -1,0 +1,80 @@
+"""Open an engine by its URL: one text says where sessions live, in code, in a configuration and on the command line."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import unquote, urlsplit
+
+from ..errors import InvalidArgumentError, shown
+from .contract import Engine
+
+FORMS = (
+    "/directory", "file:///directory", "jsonl:///directory", "memory://", "sqlite:///file.db",
+    "postgresql://user:password@host/database", "mysql://user:password@host/database", "https://host/path",
+)
+SQL_DIALECTS = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql", "mysql": "mysql",
+                "mariadb": "mysql"}
+
+
+def from_url(url: str, *, lock_timeout_s: float = 5.0, durability: str = "full") -> Engine:
+    """
+    Return the engine of a URL, or of a directory's path.
+
+    Args:
+        url: one of FORMS; a SQL dialect may name a driver, of either world (`postgresql+asyncpg://`).
+        lock_timeout_s: how long a write waits for its turn, where the engine has turns.
+    Raises:
+        InvalidArgumentError: No text, or an unknown scheme. MissingExtraError: The engine's package is missing.
+    Source: `file://` and paths follow the Codin SessionManager README, database URLs are SQLAlchemy's.
+    """
+    scheme = scheme_of(url)
+    if scheme in ("", "file"):
+        from .json_files import JsonFilesEngine
+
+        return JsonFilesEngine(directory_of(url), lock_timeout_s=lock_timeout_s, durability=durability)
+    if scheme == "jsonl":
+        from .jsonl import JsonlEngine
+
+        return JsonlEngine(directory_of(url), lock_timeout_s=lock_timeout_s, durability=durability)
+    if scheme == "memory":
+        from .memory import MemoryEngine
+
+        return MemoryEngine()
+    if scheme in ("http", "https"):
+        from .http import HttpEngine
+
+        return HttpEngine(url)
+    from .sql import SqlEngine
+
+    return SqlEngine(url, lock_timeout_s=lock_timeout_s)
+
+
+def scheme_of(url: object) -> str:
+    """Return a URL's scheme in lower case without a driver, "" for a path. Raises InvalidArgumentError."""
+    if isinstance(url, os.PathLike):
+        return ""
+    if not isinstance(url, str) or not url or "\0" in url:
+        raise InvalidArgumentError(f"A store's URL is text, not {shown(url)}: pass one like {', '.join(FORMS)}.")
+    head, mark, _ = url.partition("://")
+    if not mark or "/" in head:
+        return ""
+    scheme = head.partition("+")[0].lower()
+    known = {"file", "jsonl", "memory", "http", "https", *SQL_DIALECTS}
+    if scheme not in known:
+        # The URL itself may hold a password, so only its scheme is told.
+        raise InvalidArgumentError(f"No engine has the scheme {scheme!r}: pass a URL like {', '.join(FORMS)}.")
+    return scheme
+
+
+def directory_of(url: str) -> str:
+    """Return the directory of a path, or of a `file:` or `jsonl:` URL. Raises InvalidArgumentError."""
+    if scheme_of(url) == "":
+        return os.path.expanduser(url)
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost"):
+        raise InvalidArgumentError(
+            f"{parts.scheme}://{parts.netloc}/... names another machine: write {parts.scheme}:/// and an absolute path."
+        )
+    if not parts.path.strip("/"):
+        raise InvalidArgumentError(f"{shown(url)} names no directory: write {parts.scheme}:///absolute/path.")
+    return unquote(parts.path)

@@ -1,0 +1,395 @@
+"""A side door: named sessions held live in memory, with branches, saved when asked or by a timer."""
+
+from __future__ import annotations
+
+import atexit
+import copy
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from .codec import values
+from .engines.configured import Settings, open_engine, settings_of
+from .errors import (
+    InvalidArgumentError,
+    InvalidMessageError,
+    SessionNotFoundError,
+    SessionStoreError,
+    shown,
+)
+from .model import arguments, given, portable, recall
+from .model.exchanges import newest_window
+from .model.merge import Held, Seen, held, merge
+from .model.message import Record
+from .model.session import SessionData, SessionHit, SessionInfo
+from .model.session_id import SessionKey, key_of
+from .model.values import storable
+from .retention import policy_named
+from .store import session_directory
+
+logger = logging.getLogger("praison_store")
+_ALL = policy_named("keep_all", 1)
+
+
+class NamedSessionInfo(SessionInfo):
+    """A row of `SessionManager.list_sessions`: a `SessionInfo` whose session has a name, which is its id."""
+
+    @property
+    def name(self) -> str:
+        """Return the session's name."""
+        return self.session_id
+
+
+class Session:
+    """
+    One session held live by a `SessionManager`: changed here at will, stored by `save_session` or the timer.
+
+    Shape: `messages` are dicts as they were given, with any keys, oldest first; `metadata` is a dict. Both may be
+    changed in place; what could not be stored is refused when it is saved, or at once by the methods here.
+    Source: the methods follow the coda session README.
+    """
+
+    def __init__(self, data: SessionData, most_bytes: int) -> None:
+        self.name = data.session_id
+        self._mutex = threading.RLock()
+        self._most_bytes = most_bytes
+        self._tried: list[tuple[str, Record]] = []
+        self.messages: list[Record] = []
+        self.metadata: dict[str, Any] = {}
+        self._follow(data)
+
+    def _follow(self, data: SessionData) -> None:
+        """Show what is stored."""
+        self._seen = Seen.of(data)
+        self.messages[:] = self._seen.messages()
+        self.metadata.clear()
+        self.metadata.update(copy.deepcopy(data.metadata))
+        self._note(data)
+
+    def _note(self, data: SessionData) -> None:
+        self.created_at, self.updated_at, self.parent = data.created_at, data.updated_at, data.parent_id
+        self._size_bytes = sum(map(given.size_bytes, self._seen.texts))
+
+    @property
+    def revision(self) -> int:
+        """Return the revision that was read or written last."""
+        return self._seen.revision
+
+    def add_message(self, message: Mapping[str, Any]) -> None:
+        """
+        Put a message behind the others; it is kept and given back exactly, whatever keys it has.
+
+        Args:
+            message: a dict with `role` and `content` (or `tool_calls`).
+        Raises:
+            InvalidMessageError: It is none, would not read back equal, or makes the session larger than
+                `max_session_size`. Nothing was added.
+        """
+        given.record_of(message, 0.0)
+        plain = copy.deepcopy(storable(dict(message), "message"))
+        size_bytes = len(values.dumps(plain))
+        with self._mutex:
+            self._fit(self._size_bytes + size_bytes)
+            self.messages.append(plain)
+            self._size_bytes += size_bytes
+
+    def get_messages(self, limit: int | None = None) -> list[Record]:
+        """Return copies of the newest `limit` messages, oldest first; None returns all, 0 none."""
+        newest = arguments.at_least(limit, "limit", 0, none=True)
+        with self._mutex:
+            start = 0 if newest is None else max(0, len(self.messages) - newest)
+            return copy.deepcopy(self.messages[start:])
+
+    def clear_messages(self) -> None:
+        """Take all messages away; the metadata stays."""
+        with self._mutex:
+            del self.messages[:]
+            self._size_bytes = 0
+
+    def truncate_messages(self, max_messages: int) -> None:
+        """
+        Keep the newest messages only.
+
+        Args:
+            max_messages: 0 or more. Leading system messages are kept and count; a tool exchange is never cut (D9).
+        """
+        most = arguments.at_least(max_messages, "max_messages", 0) or 0
+        with self._mutex:
+            leading, start = newest_window(self.messages, most) if most else (0, len(self.messages))
+            del self.messages[leading:start]
+            self._size_bytes = sum(given.size_bytes(given.exact(message)) for message in self.messages)
+
+    def update_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """Set keys of the metadata; the others stay. Raises InvalidMessageError for what would not read back equal."""
+        if not isinstance(metadata, Mapping):
+            raise InvalidArgumentError(f"metadata is a dict, not {shown(metadata)}: pass one.")
+        plain = copy.deepcopy(storable(dict(metadata), "metadata"))
+        values.dumps(plain, "metadata")
+        with self._mutex:
+            self.metadata.update(plain)
+
+    def get_token_count(self) -> int:
+        """
+        Return about how many tokens the messages are for a model.
+
+        Not promised: a model's own count; this is four bytes of text a token, and four tokens a message.
+        """
+        with self._mutex:
+            return given.token_count(self.messages)
+
+    def _fit(self, size_bytes: int) -> None:
+        if size_bytes > self._most_bytes:
+            raise InvalidMessageError(
+                f"The session {self.name!r} would have {size_bytes} bytes, more than max_session_size allows "
+                f"({self._most_bytes}): truncate it, or raise max_session_size.", where="messages",
+            )
+
+    def _held(self, now_s: float) -> Held:
+        """Return what is to be stored, checked; each message keeps its record, however often it is tried."""
+        if not isinstance(self.messages, list) or not isinstance(self.metadata, dict):
+            raise InvalidArgumentError(f"The session {self.name!r} has messages as a list and metadata as a dict.")
+        storable(self.metadata, "metadata")
+        known = [*zip(self._seen.texts, self._seen.records, strict=True), *self._tried]
+        mine = held(self.messages, self.metadata, known, now_s)
+        self._fit(sum(map(given.size_bytes, mine.texts)))
+        seen = len(self._seen.texts)
+        self._tried = list(zip(mine.texts, mine.records, strict=True))[seen:]
+        return mine
+
+    def _is_changed(self) -> bool:
+        """Tell whether a save has anything to do, or to refuse."""
+        try:
+            messages = [given.exact(message) for message in self.messages]
+            return messages != self._seen.texts or not given.same(self.metadata, self._seen.metadata)
+        except (TypeError, ValueError, RecursionError):
+            return True
+
+    def _stored(self, data: SessionData, mine: Held) -> None:
+        """Note what is stored now; what was changed here since the save began stays as it is."""
+        self._seen, self._tried = Seen.of(data), []
+        begin = [given.exact(message) for message in self.messages[: len(mine.texts)]]
+        if self._seen.texts != mine.texts and begin == mine.texts:
+            self.messages[: len(mine.texts)] = self._seen.messages()
+        since = {
+            name: value for name, value in self.metadata.items()
+            if name not in mine.metadata or not given.same(value, mine.metadata[name])
+        }
+        gone = {name for name in mine.metadata if name not in self.metadata}
+        now = {**copy.deepcopy(data.metadata), **since}
+        self.metadata.update({name: value for name, value in now.items() if name not in gone})
+        for name in [name for name in self.metadata if name not in now]:
+            del self.metadata[name]
+        self._note(data)
+
+
+class SessionManager:
+    """
+    Named sessions on any engine, for programs without asyncio.
+
+    Args:
+        config: None, a dict, or the path of a TOML file; settings below `session` or at the top: see `Settings`.
+    Raises:
+        InvalidArgumentError: An unknown setting or a value that cannot be meant. MissingExtraError: SQLite is the
+            default backend and needs `praison_store[sql]`.
+    Promise: managers that save one session merge what they added; where both changed the same, the second raises
+    RevisionConflictError, and nothing is overwritten. With an `autosave_interval` above 0 every live session is saved
+    so often, at close and at exit; with 0 only `save_session` saves.
+    Cost: a save reads and compares the session; with autosave a live session stays in memory until close or delete.
+    Source: the names follow the coda session README.
+    """
+
+    def __init__(self, config: Mapping[str, Any] | str | os.PathLike[str] | None = None) -> None:
+        self.settings: Settings = settings_of(config)
+        self._engine = open_engine(self.settings, session_directory())
+        self._mutex = threading.RLock()
+        self._live: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
+        self._kept: dict[str, Session] = {}
+        self._timer: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    # ---- sessions --------------------------------------------------------------------------------------------
+
+    def create_session(self, name: str, branch_from: str | None = None, at: int | None = None) -> Session:
+        """
+        Return the session of a name; one that is unknown is begun, and stored at once.
+
+        Args:
+            branch_from: begin it with the messages and metadata of this session, which is saved first if it is live.
+            at: how many messages to take, counted from the first; None takes all. A tool exchange is never cut.
+        Raises:
+            SessionNotFoundError: There is nothing to branch from. SessionExistsError: The name is taken by a session
+                that is no branch of that one.
+        """
+        key = key_of(name)
+        if branch_from is not None:
+            return self._branch(key, key_of(branch_from), arguments.at_least(at, "at", 0, none=True))
+        if at is not None:
+            raise InvalidArgumentError("at counts the messages of branch_from: pass that too.")
+
+        def begin(session: SessionData) -> bool:
+            return session.revision == 0
+
+        with self._mutex:
+            return self._opened(self._engine.update(key, begin, now_s=time.time(), policy=_ALL))
+
+    def load_session(self, name: str) -> Session:
+        """Return a session that is stored. Raises SessionNotFoundError."""
+        key = key_of(name)
+        with self._mutex:
+            data = self._engine.read(key, None)
+            if data is None:
+                raise _unknown(key)
+            return self._opened(data)
+
+    def save_session(self, session: Session) -> None:
+        """
+        Store what was changed in a session since it was loaded or saved, and take over what others added.
+
+        Raises:
+            RevisionConflictError: It was deleted, or another changed the same. InvalidMessageError: It holds what
+                would not read back equal, or too much. Nothing was written.
+        """
+        if not isinstance(session, Session):
+            raise InvalidArgumentError(f"save_session takes a session of this manager, not {shown(session)}: pass one.")
+        with session._mutex:
+            now_s = time.time()
+            mine, seen = session._held(now_s), session._seen
+
+            def change(stored: SessionData) -> bool:
+                return merge(stored, seen, mine)
+
+            data = self._engine.update(
+                SessionKey(session.name), change, now_s=now_s, policy=_ALL, keep_archive=bool(mine.texts)
+            )
+            session._stored(data, mine)
+
+    def delete_session(self, name: str) -> bool:
+        """Forget a session, live and stored; its branches stay. False for an unknown one."""
+        key = key_of(name)
+        with self._mutex:
+            deleted = self._engine.delete(key)
+            self._kept.pop(key.session_id, None)
+            self._live.pop(key.session_id, None)
+            return deleted
+
+    def list_sessions(self) -> list[NamedSessionInfo]:
+        """Return a row for each stored session (name, message_count, times, metadata, size), newest write first."""
+        return [_named(info) for info in self._engine.find()]
+
+    def get_session_info(self, name: str) -> NamedSessionInfo:
+        """Return the row of one session. Raises SessionNotFoundError."""
+        from .model.filters import ComparisonFilter
+
+        key = key_of(name)
+        for info in self._engine.find(filters=ComparisonFilter.eq("session_id", key.session_id), limit=1):
+            return _named(info)
+        raise _unknown(key)
+
+    def search(self, query: str, limit: int = 5) -> list[SessionHit]:
+        """Return the stored sessions that hold words of a query, the best match first."""
+        words = (arguments.text(query, "query") or "").strip()
+        arguments.at_least(limit, "limit", 1)
+        found = self._engine.search(recall.terms_of(words)) if words else ()
+        hits = [hit for session, archived in found if (hit := recall.hit(session, archived, words, 5))]
+        return sorted(hits, key=lambda hit: (hit.score, hit.when), reverse=True)[:limit]
+
+    def close(self) -> None:
+        """
+        Stop the timer, save what it would have saved, and close the engine; the manager may be used again.
+
+        Raises:
+            SessionStoreError: A session could not be saved. The others were; it stays live, and `close` may be
+                called again.
+        """
+        with self._mutex:
+            timer, self._timer = self._timer, None
+            self._stop.set()
+        if timer is not None and timer is not threading.current_thread():
+            timer.join()
+        failed = self._save_all()
+        if failed:
+            raise failed[0]
+        atexit.unregister(self.close)
+        with self._mutex:
+            self._kept.clear()
+            self._live.clear()
+        self._engine.close()
+
+    def __enter__(self) -> SessionManager:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    # ---- the steps -------------------------------------------------------------------------------------------
+
+    def _opened(self, data: SessionData) -> Session:
+        """Return the live session of a name, brought up to date where nothing in it waits to be saved."""
+        session = self._live.get(data.session_id)
+        if session is None:
+            session = self._live[data.session_id] = Session(data, self.settings.most_bytes)
+        else:
+            with session._mutex:
+                if data.revision != session.revision and not session._is_changed():
+                    session._follow(data)
+        if self.settings.autosave_interval > 0:
+            self._kept[session.name] = session
+            self._start_timer()
+        return session
+
+    def _branch(self, key: SessionKey, parent: SessionKey, at: int | None) -> Session:
+        with self._mutex:
+            live = self._live.get(parent.session_id)
+            if live is not None:
+                self.save_session(live)
+            whole = self._engine.whole(parent)
+            if whole is None:
+                raise _unknown(parent)
+            become = portable.become(portable.fork(*whole, None, key.session_id, at))
+
+            def begin(session: SessionData) -> bool:
+                if session.revision and session.parent_id == parent.session_id and at is None:
+                    return False  # the same line of a program run again
+                become(session)
+                return True
+
+            return self._opened(self._engine.update(key, begin, now_s=time.time(), policy=_ALL))
+
+    def _start_timer(self) -> None:
+        if self._timer is None:
+            self._stop = threading.Event()
+            name = "praison_store autosave"
+            self._timer = threading.Thread(target=self._autosave, args=(self._stop,), name=name, daemon=True)
+            self._timer.start()
+            atexit.register(self.close)
+
+    def _autosave(self, stop: threading.Event) -> None:
+        while not stop.wait(self.settings.autosave_interval):
+            self._save_all()
+
+    def _save_all(self) -> list[Exception]:
+        """Save every session the timer keeps; what failed stays live and is tried again, and told of."""
+        with self._mutex:
+            kept = list(self._kept.values())
+        failed: list[Exception] = []
+        for session in kept:
+            try:
+                if session._is_changed() and self._kept.get(session.name) is session:
+                    self.save_session(session)
+            except (SessionStoreError, RuntimeError) as error:  # a dict changed while it was copied: the next time
+                logger.error("%r could not be saved: %s", session.name, error)  # noqa: TRY400 - the error says it all
+                failed.append(error)
+        return failed
+
+
+def _named(info: SessionInfo) -> NamedSessionInfo:
+    return NamedSessionInfo(**vars(info))
+
+
+def _unknown(key: SessionKey) -> SessionNotFoundError:
+    message = f"There is no session {key.session_id!r}: list_sessions() shows those there are."
+    return SessionNotFoundError(message, session_id=key.session_id)
