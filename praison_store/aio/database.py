@@ -125,7 +125,7 @@ class DatabaseEngine:
             read; read it again, or `upsert` it whatever it is now. Nothing was written.
         """
         if isinstance(row, MessageModel):
-            return await self._update_message(row)
+            return cast(Model, await self._update_message(row))
         return cast(Model, await self._write_session(_session(row), must_exist=True, revision=row.revision or None))
 
     async def upsert(self, row: Model) -> Model:
@@ -134,7 +134,7 @@ class DatabaseEngine:
             return cast(Model, await self._write_session(_session(row), must_exist=False, revision=None))
         if row.message_id is not None:
             try:
-                return await self._update_message(row)
+                return cast(Model, await self._update_message(row))
             except SessionNotFoundError:
                 pass  # it is new, and then its session must be there: `create` tells
         return await self.create(row)
@@ -144,7 +144,7 @@ class DatabaseEngine:
         if isinstance(row, MessageModel):
             wanted = ComparisonFilter.eq("message_id", row.to_record()["message_id"])
             known = [MessageModel.of(one) for one in await self._rows(row.key) if evaluate(wanted, one)]
-            return (known[0], False) if known else (await self.create(row), True)
+            return (cast(Model, known[0]), False) if known else (await self.create(row), True)
         session = _session(row)
         try:
             return cast(Model, await self._create_session(session)), True

@@ -44,8 +44,10 @@ class SessionModel:
     def of(cls, found: SessionInfo | SessionData, namespace: str, message_count: int) -> SessionModel:
         """Return the row of a stored session."""
         names = ("session_id", "user_id", "context", "metadata", "agent_name", "created_at", "updated_at", "revision",
-                 "parent_id", "extra")
+                 "parent_id")
         fields = {name: getattr(found, name) for name in names}
+        # A file counts its archive beside the fields we do not know; a row that is written back must not bring it along.
+        fields["extra"] = {name: value for name, value in found.extra.items() if name != "archived_bytes"}
         return cls(**fields, message_count=message_count, namespace=namespace)
 
     def write_to(self, session: SessionData) -> None:

@@ -32,6 +32,14 @@ def read_at(held: files.HeldFile, path: str, start: int, size_bytes: int) -> byt
     return files.read_all(held, path, size_bytes)
 
 
+def state_of(held: files.HeldFile, path: str) -> os.stat_result:
+    """Return the state of an open log. Raises StoreReadError."""
+    try:
+        return seam.fstat(held.descriptor)
+    except OSError as error:
+        raise files.unreadable(path, error) from error
+
+
 def wait_to_read(held: files.HeldFile, path: str, timeout_s: float) -> bool:
     """Wait until no writer is in the middle of a write, and let the lock go; False where one did not end in time."""
     started_s = seam.monotonic()

@@ -11,6 +11,7 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from ..errors import InvalidArgumentError, LockTimeoutError, OutcomeUnknownError, SessionStoreError
+from ..model import arguments
 from ..model.filters import Filter, to_query
 from ..model.lease import Lease, lost
 from ..model.message import Record
@@ -153,6 +154,8 @@ class HttpPlan:
         namespace: str | None = "",
     ) -> Plan[list[SessionInfo]]:
         """Plan `Engine.find`; a service that answers in pages is asked until all are there."""
+        arguments.at_least(limit, "limit", 0, none=True)
+        arguments.at_least(offset, "offset", 0)
         query: list[tuple[str, str]] = []
         for name, descends in names_of(order_by):
             query.append(("order_by", f"-{name}" if descends else name))

@@ -150,11 +150,13 @@ def _info_of_head(raw: bytes, size_bytes: int) -> SessionInfo | None:
     if head is None:
         return None
     header, count = head
+    header.pop("archived_bytes", None)  # a matter of the file, not of the session
     return SessionInfo.from_header(header, count, size_bytes)
 
 
 def _info_of_whole(path: str, size_bytes: int) -> SessionInfo:
     whole = document.decode(files.bytes_of(path))
+    whole.header.pop("archived_bytes", None)
     return SessionInfo.from_header(whole.header, len(whole.records), size_bytes)
 
 

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import TypeVar
 
 from ..disk import files, lock, log, seam
-from ..errors import LockTimeoutError, SessionStoreError, StoreWriteError
+from ..errors import LockTimeoutError, SessionStoreError, StoreReadError, StoreWriteError
 from ..model.exchanges import newest_window
 from ..model.filters import Filter
 from ..model.lease import Lease
@@ -145,6 +145,7 @@ class JsonlEngine:
             session.revision = max(session.revision, before.revision) + 1
             lines, is_longer = before.lines_now(session)
             gone = before.gone(session) if keep_archive and policy.archives else []
+            gone += jsonl_plan.archive_lines(session)
             plan = None
             if mark and keep_archive and is_longer and not gone:
                 plan = jsonl_plan.behind(
@@ -303,11 +304,11 @@ class JsonlEngine:
 
     def _compact(self, turn: log.writing, path: str, key: SessionKey) -> None:
         """Write a log without what is dead in it. What was appended is stored; a failure here only leaves it long."""
-        view, _rest = jsonl_log.view_of(path, turn.held, turn.size_bytes)
         try:
+            view, _rest = jsonl_log.view_of(path, turn.held, turn.size_bytes)
             session, window, archive = view.whole()
             lines, archived = ([entry.line + b"\n" for entry in part] for part in (window, archive))
             turn.replace(jsonl_plan.anew(
                 session, lines, archived, _KEEP, session.updated_at, session.revision, key.namespace))
-        except (DamagedLogError, StoreWriteError) as error:
+        except (DamagedLogError, StoreReadError, StoreWriteError) as error:
             logger.warning("%s could not be written anew and stays as long as it is: %s", path, error)

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..disk import files, log, seam
+from ..disk import files, log
 from ..model.message import Record, llm_message
 from . import jsonl_format as form
 from .jsonl_log import LogView
@@ -78,7 +78,7 @@ class IdIndex:
 
     def _current(self, view: LogView) -> _Ids:
         end = view.known().end
-        state = seam.fstat(view.held.descriptor)
+        state = log.state_of(view.held, view.path)
         file = (state.st_ino, state.st_dev)
         ids = self._logs.pop(view.path, None)
         if ids is None or ids.file != file or ids.end > end:

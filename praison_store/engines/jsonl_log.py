@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..codec import values
-from ..disk import files, log, seam
+from ..disk import files, log
 from ..errors import InvalidSessionIdError
 from ..model.message import Record, SessionMessage
 from ..model.session import SessionData
@@ -192,7 +192,7 @@ def open_view(path: str, key: SessionKey | None) -> LogView | None:
                 break
             if attempt == _TRIES - 2:
                 log.wait_to_read(held, path, _READER_WAITS_S)
-            state = seam.fstat(held.descriptor)
+            state = log.state_of(held, path)
         if not checked(view, rest):
             held.close()
             return None

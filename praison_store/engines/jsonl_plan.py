@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ..codec import values
+from ..model import portable
 from ..model.message import SessionMessage
 from ..model.session import SessionData
 from ..retention import Policy
@@ -184,6 +185,12 @@ class Before:
         """Return the lines of the messages that stood behind the window and are there no more."""
         here = set(map(id, session.messages))
         return [self._lines[id(message)][1] for message in self._past if id(message) not in here]
+
+
+def archive_lines(session: SessionData) -> list[bytes]:
+    """Take the archived messages an import brought out of a session; return their lines."""
+    extended = session.extra.get("extended_json") is True
+    return [message_line(record, extended=extended) for record in portable.taken_archive(session)]
 
 
 def _form(message: SessionMessage) -> bytes:

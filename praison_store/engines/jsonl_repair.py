@@ -24,7 +24,7 @@ def repair(turn: log.writing, path: str, key: SessionKey, damage: str) -> None:
     Raises:
         CorruptSessionError: No whole message is left. StoreWriteError: The damaged log stands as it stood.
     """
-    raw = log.read_at(turn.held, path, 0, seam.fstat(turn.held.descriptor).st_size)
+    raw = log.read_at(turn.held, path, 0, log.state_of(turn.held, path).st_size)
     _saved(path, key, raw, damage, path)  # refuses before anything is kept
     kept_as = quarantine.keep(path, raw)
     turn.replace(_saved(path, key, raw, damage, kept_as))

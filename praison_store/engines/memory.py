@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ..codec import values
 from ..disk import seam
 from ..model import lease as leases
+from ..model import portable
 from ..model.filters import Filter
 from ..model.lease import Lease, LeaseRow
 from ..model.message import Record, SessionMessage, llm_message
@@ -141,6 +142,7 @@ class MemoryEngine:
                 here = set(map(id, session.messages))
                 gone = [record for message, record in zip(past, past_records, strict=True) if id(message) not in here]
                 after.archive += gone
+            after.archive += portable.taken_archive(after.session)
             after.count_anew()
             self._cut(after, policy)
             self._written(key, after)

@@ -54,7 +54,7 @@ class SqlEngine:
         self._compress, self._create = compress, create
         try:
             self._engine: Engine = sa.create_engine(
-                parsed, poolclass=sql_turns.pool_class_of(parsed),
+                parsed, poolclass=sql_turns.pool_class_of(awaited=False),
                 **sql_turns.options_of(parsed, pool_size, lock_timeout_s),
             )
         except ModuleNotFoundError as error:
@@ -103,7 +103,7 @@ class SqlEngine:
             sql_changes.update, key=key, change=change, now_s=now_s, policy=policy,
             expected_revision=expected_revision, keep_archive=keep_archive, lease=lease, compress=self._compress,
         )
-        session, _ = self._run(work, writes=True, keeps=_is_changed)
+        session, _ = self._run(work, writes=True, keeps=sql_changes.is_changed)
         return session
 
     def delete(self, key: SessionKey, *, lease: Lease | None = None) -> bool:
@@ -199,7 +199,3 @@ class SqlEngine:
                 if told is not None:
                     raise told from error
         raise SessionStoreError("unreachable: the last try tells what failed")
-
-
-def _is_changed(result: tuple[SessionData, bool]) -> bool:
-    return result[1]

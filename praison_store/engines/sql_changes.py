@@ -9,9 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from ..model import portable
 from ..model.exchanges import leading_system
 from ..model.lease import Lease
-from ..model.message import SessionMessage
+from ..model.message import Record, SessionMessage
 from ..model.session import SessionData, iso_utc
 from ..model.session_id import SessionKey
 from ..retention import Policy
@@ -52,16 +53,24 @@ def update(
     session.session_id = key.session_id
     session.revision = max(session.revision, row.revision) + 1
     plan = _Plan(conn, row, compress, encoder(extended=session.extra.get("extended_json") is True))
-    plan.match(before, old, encoded, session.messages)
+    taken = portable.taken_archive(session)
+    # What an import archived gets numbers in front of the messages that stay, so that all of those come anew.
+    plan.match([] if taken else before, old, encoded, session.messages)
     plan.let_go(old, before, past if keep_archive and policy.archives else [])
     if not keep_archive:
         conn.execute(sa.delete(table).where(table.c.session_id == row.id, table.c.archived == 1))
+    sql_operations.insert(conn, row, [plan.archived_row(record) for record in taken])
     plan.write()
     changed = {**plan.counts(session), **session_row(session, plan.encode), "revision": session.revision}
     # With `keep_archive=False` nothing leaves, because there is no archive to go to yet.
     cut = sql_window.after_cut(conn, SimpleNamespace(**{**vars(row), **changed}), policy) if keep_archive else {}
     sql_operations.save(conn, row.id, {**changed, **cut})
     return (_as_stored(conn, row.id) if cut else session), True
+
+
+def is_changed(result: tuple[SessionData, bool]) -> bool:
+    """Tell from what `update` returned whether there is something to commit."""
+    return result[1]
 
 
 def _as_stored(conn: Connection, identity: str) -> SessionData:
@@ -127,6 +136,10 @@ class _Plan:
             chosen = sa.update(table).where(table.c.session_id == self.row.id, table.c.seq.in_(numbers))
             self.conn.execute(chosen.values(archived=1))
         self.bound = max([self.bound, *past])
+
+    def archived_row(self, record: Record) -> dict[str, Any]:
+        """Return the row of a message that comes into the archive."""
+        return {**message_row(record, self.encode, compress=self.compress), "archived": 1}
 
     def write(self) -> None:
         """Insert the messages that are new or stand behind one that is."""

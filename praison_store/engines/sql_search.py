@@ -10,7 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..codec import values
+from ..model.message import Record
 from ..model.recall import text_of
+from ..model.session import SessionData
+from . import sql_operations
 from .sql_rows import is_unicode, text_in
 from .sql_tables import messages as table
 from .sql_tables import sessions
@@ -30,18 +33,26 @@ def ids(conn: Connection, terms: Sequence[str], namespace: str | None, search: s
     wanted = [text_in(term) for term in terms if is_unicode(term)]
     if not wanted:
         return []
-    found = set(conn.scalars(sa.select(table.c.session_id).where(
+    hits = set(conn.scalars(sa.select(table.c.session_id).where(
         sa.or_(*(_holds(conn, term, search) for term in wanted))).distinct()))
     packed = sa.select(table.c.session_id, table.c.packed).where(table.c.packed.is_not(None))
     for row in conn.execute(packed):
-        if row.session_id not in found:
+        if row.session_id not in hits:
             text = text_of(values.loads_any(zlib.decompress(row.packed))[0]).lower()
             if any(term in text for term in terms):
-                found.add(row.session_id)
+                hits.add(row.session_id)
     ordered = sa.select(sessions.c.id).order_by(sessions.c.written.desc())
     if namespace is not None:
         ordered = ordered.where(sessions.c.namespace == text_in(namespace))
-    return [identity for identity in conn.scalars(ordered) if identity in found]
+    return [identity for identity in conn.scalars(ordered) if identity in hits]
+
+
+def found(
+    conn: Connection, terms: Sequence[str], namespace: str | None, search: str
+) -> list[tuple[SessionData, list[Record]]]:
+    """Return the sessions `ids` names, whole, in one transaction."""
+    wholes = (sql_operations.whole_of(conn, identity) for identity in ids(conn, terms, namespace, search))
+    return [one for one in wholes if one is not None]
 
 
 def _holds(conn: Connection, term: str, search: str) -> sa.ColumnElement[bool]:

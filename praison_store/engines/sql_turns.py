@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.engine import URL, Connection, Engine
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 from ..disk import files
 from ..errors import (
@@ -55,9 +55,9 @@ def options_of(url: URL, pool_size: int, lock_timeout_s: float) -> dict[str, Any
             "connect_args": {"check_same_thread": False}}
 
 
-def pool_class_of(url: URL) -> Any:
-    """Return the pool of a URL where SQLAlchemy would choose another; None leaves the choice."""
-    return QueuePool if url.get_backend_name() == "sqlite" else None
+def pool_class_of(*, awaited: bool) -> Any:
+    """Return the pool of an engine: the same for every database, where SQLAlchemy chooses others for SQLite."""
+    return AsyncAdaptedQueuePool if awaited else QueuePool
 
 
 def _is_memory(url: URL) -> bool:

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from ..errors import InvalidArgumentError, shown
+from .arguments import at_least
 from .filters import Filter, evaluate, value_at
 
 T = TypeVar("T")
@@ -37,8 +38,12 @@ def selected(
     Args:
         found: pairs of a record and what is to be yielded for it.
         order_by: sorted by these fields, missing ones first; None leaves the order as it is.
+        limit: 0 or more, None for all; so is `offset`, without None.
+    Raises:
+        InvalidArgumentError: An order, limit or offset that cannot be meant. Nothing was read.
     """
     names = names_of(order_by)
+    limit, offset = at_least(limit, "limit", 0, none=True), at_least(offset, "offset", 0) or 0
     pairs: Iterable[tuple[Mapping[str, Any], T]] = (pair for pair in found if evaluate(filters, pair[0]))
     if names:
         listed = list(pairs)

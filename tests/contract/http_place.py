@@ -270,7 +270,10 @@ class _Handler(BaseHTTPRequestHandler):
             service.held.release()
             fault.hold.wait(LONGEST_S)
         if fault is None or fault.done_first or fault.hold is not None:
-            status, answer, etag = service.answer(self.command, self.path, headers, body)
+            try:
+                status, answer, etag = service.answer(self.command, self.path, headers, body)
+            except ValueError as error:
+                status, answer, etag = 400, str(error).encode(), None
         else:
             status, answer, etag = 500, b"", None
         if fault is not None and fault.drop:

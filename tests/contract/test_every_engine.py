@@ -152,16 +152,6 @@ def test_a_deleted_session_is_gone_with_its_archive(engine: Engine) -> None:
     assert [] == whole[1]
 
 
-def test_what_may_hold_a_term_is_found(engine: Engine) -> None:
-    """Goal: a search misses nothing. Method: a word in a window, in an archive, in another case."""
-    say(engine, "A Needle here")
-    for text in ("needle", "x", "y", "z"):
-        say(engine, text, key=SessionKey("t"), policy=ARCHIVE)
-    found = {session.session_id for session, _archived in engine.search(["needle"])}
-    assert {"s", "t"} <= found
-    assert {"t"} == {session.session_id for session, archived in engine.search(["needle"]) if archived}
-
-
 @pytest.mark.parametrize("bad", ["", "x" * 4097, "\ud800", 5, None])
 def test_D4_a_bad_id_is_refused_by_every_engine(engine: Engine, bad: Any) -> None:
     """Goal: what one engine refuses, all refuse. Method: reads and writes with bad ids."""

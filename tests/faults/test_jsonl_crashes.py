@@ -1,0 +1,480 @@
+"""Logs under fire: each call fails, each moment kills, tails are torn, lines are damaged, names are planted (D1-D8)."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from processes.workers import needs_fork
+
+from faults.interruptions import NEVER_FAIL, Around, Failing, FailingBehind, Killing, Recorded, Short
+from praison_store import CorruptSessionError, LockTimeoutError, OutcomeUnknownError, SessionStoreError, StoreWriteError
+from praison_store.disk import log, seam
+from praison_store.engines.jsonl import JsonlEngine
+from praison_store.model.message import SessionMessage, new_record
+from praison_store.model.session import SessionData
+from praison_store.model.session_id import SessionKey
+from praison_store.retention import Policy, policy_named
+
+KEY = SessionKey("s")
+ALL, ARCHIVE, TRUNCATE = policy_named("keep_all", 1), policy_named("archive", 2), policy_named("truncate", 2)
+BIG = "x" * 80_000  # one dropped makes a log mostly dead
+State = tuple[list[Any], list[Any], dict[str, Any]] | None
+
+
+def opened(directory: Path, *, lock_timeout_s: float = 0.0, durability: str = "full") -> JsonlEngine:
+    """Return an engine on a directory, as a new process would open it."""
+    return JsonlEngine(str(directory), lock_timeout_s=lock_timeout_s, durability=durability)
+
+
+def say(engine: JsonlEngine, *texts: str, policy: Policy = ALL) -> int:
+    """Append messages in one write, each with its text as its id."""
+    records = [new_record("user", text, 1.0, message_id=text) for text in texts]
+    return engine.append(KEY, records, now_s=1.0, policy=policy)
+
+
+def state_of(directory: Path) -> State:
+    """Return what a new process sees of the session: window, archive and metadata."""
+    engine = opened(directory)
+    whole = engine.whole(KEY)
+    session = engine.read(KEY, None)
+    assert (whole is None) == (session is None)
+    if whole is None or session is None:
+        return None
+    assert whole[0] == session
+    return [one.content for one in session.messages], [record["content"] for record in whole[1]], session.metadata
+
+
+def reverse(session: SessionData) -> None:
+    """Change a session so that its log is written anew."""
+    session.messages.reverse()
+    session.metadata["reversed"] = True
+
+
+def retitle(session: SessionData) -> None:
+    """Change a session so that only its line is written, and a message behind."""
+    session.metadata["title"] = "new"
+    if "update" not in [message.content for message in session.messages]:
+        session.messages.append(SessionMessage("user", "update", 1.0))
+
+
+class Operation(NamedTuple):
+    """What may be interrupted: how the session came about, and what happens to it."""
+
+    name: str
+    prepare: Callable[[JsonlEngine], Any]
+    run: Callable[[JsonlEngine], Any]
+
+
+def nothing(_engine: JsonlEngine) -> None:
+    """Prepare no session."""
+
+
+OPERATIONS = [
+    Operation("first append", nothing, lambda engine: say(engine, "a", "b")),
+    Operation("append", lambda engine: say(engine, "a"), lambda engine: say(engine, "b", "c")),
+    Operation("append that cuts", lambda engine: say(engine, "a", "b"), lambda engine: say(engine, "c", policy=ARCHIVE)),
+    Operation("append that compacts", lambda engine: say(engine, BIG, BIG + "2", BIG + "3", "a", "b"),
+              lambda engine: say(engine, "c", policy=TRUNCATE)),
+    Operation("update behind", lambda engine: say(engine, "a"),
+              lambda engine: engine.update(KEY, retitle, now_s=2.0, policy=ALL)),
+    Operation("update anew", lambda engine: say(engine, "a", "b", "c", policy=ARCHIVE),
+              lambda engine: "reversed" in (engine.read(KEY, None) or SessionData("s")).metadata
+              or engine.update(KEY, reverse, now_s=2.0, policy=ALL)),
+    Operation("delete", lambda engine: say(engine, "a"), lambda engine: engine.delete(KEY)),
+]
+each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+
+
+class Rehearsed(NamedTuple):
+    """An operation that was run once: its directory before, the state before and after, and its calls."""
+
+    operation: Operation
+    directory: Path
+    before: State
+    after: State
+    calls: list[str]
+
+
+def rehearse(operation: Operation, tmp_path: Path) -> Rehearsed:
+    """Run an operation without a fault."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    with_session = opened(before)
+    operation.prepare(with_session)
+    with_session.close()
+    shutil.copytree(before, after)
+    engine, recorded = opened(after), Recorded()
+    with seam.intercept(recorded):
+        operation.run(engine)
+    engine.close()
+    return Rehearsed(operation, before, state_of(before), state_of(after), recorded.names)
+
+
+def go_on(rehearsed: Rehearsed, directory: Path, told: str) -> None:
+    """The next process needs no patience: it repeats the operation and writes on, and no file is left over."""
+    engine = opened(directory)
+    rehearsed.operation.run(engine)
+    assert rehearsed.after == state_of(directory), told
+    say(engine, "next")
+    state = state_of(directory)
+    assert state is not None
+    assert "next" == state[0][-1], told
+    engine.close()
+    assert [] == [path.name for path in directory.iterdir() if path.is_dir()], "nothing was damaged"
+    for line in (directory / "s.jsonl").read_bytes().splitlines():
+        json.loads(line)
+
+
+def fail(rehearsed: Rehearsed, directory: Path, around: Around, told: str, *, done_is_fine: bool = False) -> None:
+    """Run an operation with a fault, look at what it left, lift the fault and go on with the same engine."""
+    shutil.copytree(rehearsed.directory, directory)
+    engine = opened(directory, lock_timeout_s=0.5)
+    raised = message = ""
+    with seam.intercept(around):
+        try:
+            rehearsed.operation.run(engine)
+        except SessionStoreError as error:
+            raised, message = type(error).__name__, str(error)
+    assert (str(directory) in message) == bool(raised), told
+    expected = [rehearsed.before] if raised else [rehearsed.after]
+    if raised == OutcomeUnknownError.__name__ or done_is_fine:
+        expected = [rehearsed.before, rehearsed.after]
+    assert state_of(directory) in expected, (told, raised)
+    rehearsed.operation.run(engine)
+    assert rehearsed.after == state_of(directory), told
+    engine.close()
+    if not done_is_fine:
+        assert [] == [path.name for path in directory.iterdir() if path.name.endswith(".tmp")], told
+    go_on(rehearsed, directory, told)
+    shutil.rmtree(directory)
+
+
+@each_operation
+@pytest.mark.parametrize("for_good", [False, True], ids=["once", "from then on"])
+def test_D7_a_call_that_fails_leaves_the_old_session_or_the_new(
+    tmp_path: Path, operation: Operation, for_good: bool
+) -> None:
+    """Goal: an error is told and nothing is half done. Method: fail each call of the seam in turn, in each operation."""
+    rehearsed = rehearse(operation, tmp_path)
+    for index, name in enumerate(rehearsed.calls):
+        if name not in NEVER_FAIL:
+            fail(rehearsed, tmp_path / "run", Failing(index, errno.EIO, for_good=for_good), f"{name} at {index}")
+
+
+@each_operation
+def test_D7_a_call_that_fails_behind_its_effect_leaves_a_whole_session(tmp_path: Path, operation: Operation) -> None:
+    """Goal: a network file system may do it and deny it. Method: each call happens and is then said to have failed."""
+    rehearsed = rehearse(operation, tmp_path)
+    for index, name in enumerate(rehearsed.calls):
+        if name not in NEVER_FAIL:
+            around = FailingBehind(index, errno.EIO, for_good=False)
+            fail(rehearsed, tmp_path / "run", around, f"{name} at {index}", done_is_fine=True)
+
+
+@each_operation
+def test_D7_a_short_write_is_finished(tmp_path: Path, operation: Operation) -> None:
+    """Goal: the system may take less than asked. Method: each write takes a third."""
+    rehearsed = rehearse(operation, tmp_path)
+    for index, name in enumerate(rehearsed.calls):
+        if name in ("write", "writev"):
+            fail(rehearsed, tmp_path / "run", Short(index, 0.3), f"{name} at {index}")
+
+
+@needs_fork
+@each_operation
+def test_D1_D2_a_kill_at_any_call_leaves_the_old_session_or_the_new(tmp_path: Path, operation: Operation) -> None:
+    """Goal: no moment at which a process may not die. Method: SIGKILL at each call; half of a write too."""
+    rehearsed = rehearse(operation, tmp_path)
+    for index, name in enumerate(rehearsed.calls):
+        directory = tmp_path / "run"
+        shutil.copytree(rehearsed.directory, directory)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                engine = opened(directory)
+                with seam.intercept(Killing(index, behind=name.startswith("write"))):
+                    operation.run(engine)
+            finally:
+                os._exit(1)
+        assert -signal.SIGKILL == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert state_of(directory) in (rehearsed.before, rehearsed.after), f"{name} at {index}"
+        for leftover in directory.glob("*.tmp"):
+            leftover.unlink()
+        go_on(rehearsed, directory, f"{name} at {index}")
+        shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS[:3] + OPERATIONS[4:5], ids=lambda operation: operation.name)
+def test_D2_a_write_torn_at_any_byte_is_not_there_and_is_cut(tmp_path: Path, operation: Operation) -> None:
+    """Goal: readers leave a torn write out, the next writer cuts it. Method: a log cut at each byte of its last write."""
+    rehearsed = rehearse(operation, tmp_path)
+    whole = (tmp_path / "after" / "s.jsonl").read_bytes()
+    old = rehearsed.directory / "s.jsonl"
+    start = old.stat().st_size if old.exists() else 0
+    path = tmp_path / "run" / "s.jsonl"
+    path.parent.mkdir()
+    for end in range(start, len(whole)):
+        path.write_bytes(whole[:end])
+        assert rehearsed.before == state_of(path.parent), end
+        assert whole[:end] == path.read_bytes(), "a reader changes nothing"
+        if end % 7 == 0:
+            go_on(rehearsed, path.parent, str(end))
+
+
+def lines_of(directory: Path) -> list[bytes]:
+    """Return a log's lines."""
+    return (directory / "s.jsonl").read_bytes().splitlines(keepends=True)
+
+
+def spoil(directory: Path, number: int, line: bytes) -> bytes:
+    """Put other bytes in place of a line; return the log as it is then."""
+    lines = lines_of(directory)
+    lines[number] = line
+    (directory / "s.jsonl").write_bytes(b"".join(lines))
+    return b"".join(lines)
+
+
+@pytest.mark.parametrize("by", ["history", "read", "whole", "update"])
+@pytest.mark.parametrize("damage", ["same length", "shorter", "newline lost", "no object"])
+def test_D5_a_damaged_message_is_left_out_and_the_log_is_kept(tmp_path: Path, damage: str, by: str) -> None:
+    """Goal: the others are saved, the caller is told. Method: damage one line in the middle, look in each way."""
+    engine = opened(tmp_path)
+    for text in "abcde":
+        say(engine, text)
+    number = next(index for index, line in enumerate(lines_of(tmp_path)) if b'"content":"c"' in line)
+    line = lines_of(tmp_path)[number]
+    damaged = {"same length": b"#" + line[1:], "shorter": line[:20] + b"\n", "newline lost": line[:-1],
+               "no object": b"[1]\n"}[damage]
+    raw = spoil(tmp_path, number, damaged)
+    expected = list("abde")
+    if by == "history":
+        assert expected == [message["content"] for message in engine.history(KEY, None)]
+    elif by == "update":
+        engine.update(KEY, lambda session: None, now_s=1.0, policy=ALL)
+    else:
+        assert getattr(engine, by)(*((KEY, None) if by == "read" else (KEY,))) is not None
+    state = state_of(tmp_path)
+    assert state is not None
+    assert (expected, []) == state[:2]
+    kept = tmp_path / state[2]["recovered_from"]
+    assert raw == kept.read_bytes()
+    assert 1 == say(engine, "next") - (engine.read(KEY, None) or SessionData("s")).revision + 1
+    engine.close()
+
+
+def test_D5_a_message_whose_mark_is_damaged_is_saved(tmp_path: Path) -> None:
+    """Goal: an acknowledged message is not taken for a torn one. Method: damage the last mark, then write on."""
+    engine = opened(tmp_path)
+    for text in "abc":
+        say(engine, text)
+    last = lines_of(tmp_path)[-1]
+    spoil(tmp_path, -1, last.replace(b'"revision":3', b'"revision":x'))
+    say(engine, "d")
+    state = state_of(tmp_path)
+    assert state is not None
+    assert list("abcd") == state[0]
+    assert (tmp_path / state[2]["recovered_from"]).exists()
+    engine.close()
+
+
+def test_D5_a_damaged_session_line_costs_no_message(tmp_path: Path) -> None:
+    """Goal: messages outlive what is known of the session. Method: damage the first line."""
+    engine = opened(tmp_path)
+    say(engine, "a", "b")
+    spoil(tmp_path, 0, b"#" + lines_of(tmp_path)[0][1:])
+    assert ["a", "b"] == [message["content"] for message in engine.history(KEY, None)]
+    engine.close()
+
+
+def test_D5_lines_edited_by_hand_are_taken_as_they_are(tmp_path: Path) -> None:
+    """Goal: a person may correct a text. Method: a longer text in a middle line, so that all marks stand elsewhere."""
+    engine = opened(tmp_path)
+    for text in "abc":
+        say(engine, text)
+    number = next(index for index, line in enumerate(lines_of(tmp_path)) if b'"content":"b"' in line)
+    spoil(tmp_path, number, lines_of(tmp_path)[number].replace(b'"content":"b"', b'"content":"better"'))
+    assert ["a", "better", "c"] == [message["content"] for message in engine.history(KEY, None)]
+    assert 5 == say(engine, "d")
+    engine.close()
+
+
+FOREIGN = {"text": b"notes of mine\n", "json lines": b'{"role":"user","content":"x"}\n' * 3, "an array": b"[1, 2]",
+           "another log": b'{"log":"something","level":"info"}\n', "binary": bytes(range(256)), "blank": b"\n\n\n"}
+
+
+@pytest.mark.parametrize("label", FOREIGN)
+def test_D5_somebody_elses_file_is_refused_and_left_alone(tmp_path: Path, label: str) -> None:
+    """Goal: no foreign file looks like a session or is overwritten. Method: each call on it, beside a good session."""
+    path, engine = tmp_path / "s.jsonl", opened(tmp_path)
+    path.write_bytes(FOREIGN[label])
+    other = SessionKey("other")
+    engine.append(other, [new_record("user", "fine", 1.0)], now_s=1.0, policy=ALL)
+    for call in (
+        lambda: engine.history(KEY, None), lambda: engine.read(KEY, None), lambda: engine.whole(KEY),
+        lambda: engine.exists(KEY), lambda: say(engine, "x"), lambda: engine.delete(KEY),
+        lambda: engine.update(KEY, reverse, now_s=1.0, policy=ALL),
+    ):
+        with pytest.raises(CorruptSessionError) as caught:
+            call()
+        assert str(path) == caught.value.path
+    assert FOREIGN[label] == path.read_bytes()
+    assert ["other"] == [info.session_id for info in engine.find()]
+    assert [] == [found for found in engine.search(["x"]) if found[0].session_id == "s"]
+    engine.close()
+
+
+def test_D4_a_log_under_another_sessions_name_is_refused(tmp_path: Path) -> None:
+    """Goal: nobody gets another's history. Method: a log copied to another id's name."""
+    engine = opened(tmp_path)
+    say(engine, "secret")
+    shutil.copy(tmp_path / "s.jsonl", tmp_path / "t.jsonl")
+    for call in (lambda: engine.history(SessionKey("t"), None), lambda: engine.delete(SessionKey("t"))):
+        with pytest.raises(SessionStoreError, match="holds the session 's'"):
+            call()
+    assert ["s"] == [info.session_id for info in engine.find()]
+    engine.close()
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "fifo", "directory"])
+def test_D8_what_is_no_plain_file_is_refused(tmp_path: Path, kind: str) -> None:
+    """Goal: nothing is followed, and nobody hangs. Method: plant each at the log's name; read and write."""
+    directory, victim = tmp_path / "store", tmp_path / "victim"
+    engine, path = opened(directory), directory / "s.jsonl"
+    victim.write_bytes(b"precious\n")
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to(victim if kind == "link" else tmp_path / "nowhere")
+    for call in (lambda: say(engine, "x"), lambda: engine.history(KEY, None), lambda: engine.delete(KEY)):
+        with pytest.raises(OSError, match=r"s\.jsonl"):
+            call()
+    assert (b"precious\n", []) == (victim.read_bytes(), list(engine.find()))
+    assert sorted(["store", "victim"]) == sorted(path.name for path in tmp_path.iterdir())
+
+
+def test_D8_a_second_name_of_a_log_gets_nothing_of_what_is_written(tmp_path: Path) -> None:
+    """Goal: an append lands in the session's file only. Method: a hard link to a log, then writes."""
+    directory = tmp_path / "store"
+    engine = opened(directory)
+    say(engine, "a")
+    os.link(directory / "s.jsonl", tmp_path / "second")
+    before = (tmp_path / "second").read_bytes()
+    say(engine, "b")
+    assert before == (tmp_path / "second").read_bytes()
+    state = state_of(directory)
+    assert state is not None
+    assert ["a", "b"] == state[0]
+    engine.close()
+
+
+def test_D8_files_are_the_owners_alone_under_any_umask(tmp_path: Path) -> None:
+    """Goal: 0600 and 0700. Method: the loosest and the strictest umask."""
+    for umask in (0o000, 0o777):
+        directory = tmp_path / f"{umask:o}"
+        old = os.umask(umask)
+        try:
+            engine = opened(directory)
+            say(engine, "a")
+            say(engine, "b")
+            engine.close()
+        finally:
+            os.umask(old)
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (directory, directory / "s.jsonl")}
+        assert {directory.name: 0o700, "s.jsonl": 0o600} == modes
+
+
+def test_D1_a_reader_does_not_wait_for_a_writer(tmp_path: Path) -> None:
+    """Goal: a stopped writer stops no reader. Method: hold the turn, with half a write behind the last mark, and read."""
+    engine = opened(tmp_path)
+    say(engine, "a")
+    path = tmp_path / "s.jsonl"
+    with log.writing(str(path), timeout_s=0.0, durability="process"):
+        assert state_of(tmp_path) == (["a"], [], {})
+        with path.open("ab") as file:
+            file.write(b'{"role":"user","content":"half')
+        assert state_of(tmp_path) == (["a"], [], {})
+        assert [1] == [info.message_count for info in engine.find()]
+        with pytest.raises(LockTimeoutError) as caught:
+            say(engine, "b")
+        assert (str(path), (os.getpid(),)) == (caught.value.path, caught.value.holder)
+    say(engine, "b")
+    assert state_of(tmp_path) == (["a", "b"], [], {})
+    engine.close()
+
+
+def test_a_truncated_session_stays_small(tmp_path: Path) -> None:
+    """Goal: what is dead goes, and not with each write. Method: 3,000 messages through a window of two."""
+    engine, path = opened(tmp_path, durability="process"), tmp_path / "s.jsonl"
+    inodes: list[int] = []
+    for number in range(3000):
+        say(engine, f"{number} {'x' * 100}", policy=TRUNCATE)
+        state = path.stat()
+        assert state.st_size < 400_000
+        if inodes[-1:] != [state.st_ino]:
+            inodes.append(state.st_ino)
+    assert 2 <= len(inodes) <= 20
+    state_now = state_of(tmp_path)
+    assert state_now is not None
+    assert [2998, 2999] == [int(text.split()[0]) for text in state_now[0]]
+    engine.close()
+
+
+def test_an_archive_is_never_compacted_away(tmp_path: Path) -> None:
+    """Goal: archived messages live. Method: a log that compacts for its session line, with an archive in it."""
+    engine = opened(tmp_path, durability="process")
+    for text in "abcdef":
+        say(engine, text, policy=ARCHIVE)
+
+    def change(session: SessionData) -> None:
+        session.metadata["blob"] = os.urandom(15_000).hex()
+
+    for _ in range(12):
+        engine.update(KEY, change, now_s=1.0, policy=ARCHIVE)
+    assert (tmp_path / "s.jsonl").stat().st_size < 250_000
+    state = state_of(tmp_path)
+    assert state is not None
+    assert (["e", "f"], list("abcd")) == state[:2]
+    engine.close()
+
+
+def test_D7_a_full_disk_is_told_and_survived(tmp_path: Path) -> None:
+    """Goal: the error has its errno and path. Method: every write fails with ENOSPC; then there is room again."""
+    engine = opened(tmp_path)
+    say(engine, "a")
+
+    def full(name: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        if name in ("write", "writev"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return call(*args, **named)
+
+    with seam.intercept(full), pytest.raises(StoreWriteError) as caught:
+        say(engine, "b")
+    assert (errno.ENOSPC, str(tmp_path / "s.jsonl")) == (caught.value.errno, caught.value.path)
+    say(engine, "c")
+    assert (["a", "c"], [], {}) == state_of(tmp_path)
+    engine.close()
+
+
+def test_messages_that_look_like_the_logs_own_lines_are_messages(tmp_path: Path) -> None:
+    """Goal: no content can forge a mark. Method: records whose first field is `log`, and texts with whole marks in them."""
+    engine = opened(tmp_path)
+    say(engine, "a")
+    mark = lines_of(tmp_path)[-1].decode()
+    forged = [{"log": "write", "role": "user", "content": mark, "timestamp": 1.0, "metadata": json.loads(mark)},
+              {"log": "cut", "behind": 0, "messages": 9, "archived": False, "role": "user", "content": "x"}]
+    engine.append(KEY, forged, now_s=1.0, policy=ALL)
+    session = engine.read(KEY, None)
+    assert session is not None
+    assert ["a", mark, "x"] == [message.content for message in session.messages]
+    assert (json.loads(mark), 9) == (session.messages[1].metadata, session.messages[2].extra["messages"])
+    assert 3 == say(engine, "b")
+    engine.close()
