@@ -33,13 +33,13 @@ def open_existing(directory: str | None) -> DefaultSessionStore:
         StoreReadError: There is no such directory.
     """
     scheme = scheme_of(directory) if directory else ""
+    if scheme == "sqlite" and not os.path.exists(file := str(directory).partition(":///")[2].partition("?")[0]):
+        raise StoreReadError(f"No such file: {file}. It is made when something is first stored.", path=file)
     if scheme not in _OF_FILES:
         return open_or_make(directory)
-    if scheme:
-        directory = directory_of(str(directory))
-    path = session_directory(directory)
+    path = directory_of(str(directory)) if scheme else session_directory(directory)
     if os.path.isdir(path):
-        return open_or_make(path)
+        return open_or_make(directory)
     if os.path.exists(path):
         message = f"This is no directory: {path}. --dir names another one."
         raise StoreReadError(message, path=path, cause=NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import TypeVar
 
 from ..disk import files, lock, log, seam
-from ..errors import LockTimeoutError, SessionStoreError, StoreReadError, StoreWriteError
+from ..errors import LockTimeoutError, OutcomeUnknownError, SessionStoreError, StoreReadError, StoreWriteError
 from ..model.exchanges import newest_window
 from ..model.filters import Filter
 from ..model.lease import Lease
@@ -310,5 +310,7 @@ class JsonlEngine:
             lines, archived = ([entry.line + b"\n" for entry in part] for part in (window, archive))
             turn.replace(jsonl_plan.anew(
                 session, lines, archived, _KEEP, session.updated_at, session.revision, key.namespace))
+        except OutcomeUnknownError:
+            raise  # the log's name may go back to the old file, and what is appended from now on with the new one
         except (DamagedLogError, StoreReadError, StoreWriteError) as error:
             logger.warning("%s could not be written anew and stays as long as it is: %s", path, error)

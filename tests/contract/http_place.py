@@ -30,7 +30,11 @@ LONGEST_S = 30.0
 
 @dataclass
 class Fault:
-    """What goes wrong with the next requests: `status` answers it, `body` too, `drop` answers nothing, `hold` waits."""
+    """
+    What goes wrong with the next requests: `status` answers it, `body` too, `drop` answers nothing, `hold` waits.
+
+    Shape: with `after` it begins behind the next request of that method.
+    """
 
     method: str = ""
     times: int = 1
@@ -40,6 +44,7 @@ class Fault:
     done_first: bool = False
     hold: threading.Event | None = None
     below: str = ""
+    after: str = ""
 
 
 @dataclass
@@ -109,11 +114,13 @@ class Service:
     def fault_for(self, method: str, path: str) -> Fault | None:
         """Take the fault meant for a request."""
         with self.mutex:
-            for fault in self.faults:
-                if fault.times and fault.method in ("", method) and fault.below in path:
-                    fault.times -= 1
-                    return fault
-        return None
+            fits = [one for one in self.faults if one.times and one.method in ("", method) and one.below in path]
+            found = next((one for one in fits if not one.after), None)
+            if found is not None:
+                found.times -= 1
+            for one in self.faults:
+                one.after = "" if one.after == method else one.after
+            return found
 
     # ---- requests ----------------------------------------------------------------------------------------------
 

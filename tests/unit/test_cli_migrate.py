@@ -130,3 +130,11 @@ def test_every_command_takes_a_url(target: str, tmp_path: Path, capsys: Capture)
         assert "s" in capsys.readouterr().out
     assert 0 == main(["delete", "s", "--yes", *store])
     assert 3 == main(["show", "s", *store])
+
+
+@pytest.mark.parametrize("url", ["sqlite:///{path}/none.db", "jsonl://{path}/none", "file://{path}/none"])
+def test_looking_makes_no_store(url: str, tmp_path: Path, capsys: Capture) -> None:
+    """Goal: a slip of the pen leaves no empty store behind. Method: list what is not there; nothing is made."""
+    assert 8 == main(["list", "--store", url.format(path=tmp_path)])
+    assert "No such" in capsys.readouterr().err
+    assert [] == list(tmp_path.iterdir())
