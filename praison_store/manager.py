@@ -23,10 +23,11 @@ from .errors import (
 )
 from .model import arguments, given, portable, recall
 from .model.exchanges import newest_window
+from .model.filters import ComparisonFilter
 from .model.merge import Held, Seen, held, merge
 from .model.message import Record
 from .model.session import SessionData, SessionHit, SessionInfo
-from .model.session_id import SessionKey, key_of
+from .model.session_id import SessionKey, file_stem, key_of
 from .model.values import storable
 from .retention import policy_named
 from .store import session_directory
@@ -262,8 +263,9 @@ class SessionManager:
             def change(stored: SessionData) -> bool:
                 return merge(stored, seen, mine)
 
+            is_cleared = bool(seen.texts) and not mine.texts
             data = self._engine.update(
-                SessionKey(session.name), change, now_s=now_s, policy=_ALL, keep_archive=bool(mine.texts)
+                SessionKey(session.name), change, now_s=now_s, policy=_ALL, keep_archive=not is_cleared
             )
             session._stored(data, mine)
 
@@ -282,9 +284,8 @@ class SessionManager:
 
     def get_session_info(self, name: str) -> NamedSessionInfo:
         """Return the row of one session. Raises SessionNotFoundError."""
-        from .model.filters import ComparisonFilter
-
         key = key_of(name)
+        file_stem(key.session_id)
         for info in self._engine.find(filters=ComparisonFilter.eq("session_id", key.session_id), limit=1):
             return _named(info)
         raise _unknown(key)

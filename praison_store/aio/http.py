@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import weakref
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -21,6 +22,15 @@ from ..retention import Policy
 T = TypeVar("T")
 
 
+class _Held:
+    """A client of httpx with the generator it lives in, and how many requests are on their way in it."""
+
+    __slots__ = ("client", "is_retired", "life", "requests")
+
+    def __init__(self, life: AsyncGenerator[Any, None], client: Any) -> None:
+        self.life, self.client, self.requests, self.is_retired = life, client, 0, False
+
+
 class AsyncHttpEngine:
     """
     Await form of `HttpEngine`; see there for the arguments.
@@ -37,9 +47,8 @@ class AsyncHttpEngine:
     ) -> None:
         self._plan, self._timeout_s = plan_for(endpoint, timeout_s, retries, headers)
         self._httpx = httpx_module()
-        self._clients: weakref.WeakKeyDictionary[
-            asyncio.AbstractEventLoop, tuple[AsyncGenerator[Any, None], Any]
-        ] = weakref.WeakKeyDictionary()
+        self._mutex = threading.Lock()  # loops of several threads share the table
+        self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Held] = weakref.WeakKeyDictionary()
 
     async def history(self, key: SessionKey, newest: int | None) -> list[Record]:
         """Await form of `Engine.history`; see there."""
@@ -111,12 +120,14 @@ class AsyncHttpEngine:
     async def close(self) -> None:
         """Close this loop's connections, and ask other loops that run to close theirs; it may be used again."""
         here = asyncio.get_running_loop()
-        for loop, (life, _) in list(self._clients.items()):
-            self._clients.pop(loop, None)
+        with self._mutex:
+            clients = list(self._clients.items())
+            self._clients.clear()
+        for loop, held in clients:
             if loop is here:
-                await life.aclose()
+                await self._retire(held)
             elif loop.is_running():
-                asyncio.run_coroutine_threadsafe(life.aclose(), loop)
+                asyncio.run_coroutine_threadsafe(self._retire(held), loop)
 
     # ---- driving ---------------------------------------------------------------------------------------------
 
@@ -135,10 +146,10 @@ class AsyncHttpEngine:
             return result
 
     async def _ask(self, call: Call) -> Reply:
-        client = await self._open()
+        """Send one request; one that may change something is never left on its way."""
         if call.method == "GET":
-            return await self._exchange(client, call)
-        work = asyncio.ensure_future(self._exchange(client, call))
+            return await self._exchange(call)
+        work = asyncio.ensure_future(self._exchange(call))
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -151,11 +162,13 @@ class AsyncHttpEngine:
                 work.exception()  # the caller hears of the cancellation alone
             raise
 
-    async def _exchange(self, client: Any, call: Call) -> Reply:
+    async def _exchange(self, call: Call) -> Reply:
         """Send one request and read its answer to the end, in a bounded time."""
+        held = await self._open()
+        held.requests += 1
         try:
             async with asyncio.timeout(LIMITS_IN_ALL * self._timeout_s):
-                response = await client.request(
+                response = await held.client.request(
                     call.method, self._plan.endpoint.url + call.target, content=call.body, headers=dict(call.headers)
                 )
             return Answer(response.status_code, response.headers.get("ETag"), response.content)
@@ -163,16 +176,27 @@ class AsyncHttpEngine:
             return Failure(True, error)
         except (self._httpx.HTTPError, self._httpx.InvalidURL) as error:
             return failure_of(error)
+        finally:
+            held.requests -= 1
+            if held.is_retired and not held.requests:
+                await held.life.aclose()
 
-    async def _open(self) -> Any:
+    async def _retire(self, held: _Held) -> None:
+        """Close a client of the running loop, behind the last request that is on its way in it."""
+        held.is_retired = True
+        if not held.requests:
+            await held.life.aclose()
+
+    async def _open(self) -> _Held:
         """Return the client of the running loop."""
         loop = asyncio.get_running_loop()
         held = self._clients.get(loop)
-        if held is None or held[1].is_closed:
+        if held is None or held.client.is_closed:
             life = self._life()
-            held = life, await anext(life)
-            self._clients[loop] = held
-        return held[1]
+            held = _Held(life, await anext(life))
+            with self._mutex:
+                self._clients[loop] = held
+        return held
 
     async def _life(self) -> AsyncGenerator[Any, None]:
         # A loop closes its async generators before it ends, and so the connections that belong to it, whether or not

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from types import TracebackType
 
+from ..engines.contract import Engine
 from ..errors import LeaseHeldError, SessionStoreError
 from ..model.lease import Lease
 from ..model.session import SessionData
@@ -17,6 +18,7 @@ from .changes import Changes
 from .contract import AsyncEngine
 from .leases import Acquisition, HeldLease
 from .session import Session
+from .threads import ThreadedEngine
 from .turns import Turns
 
 KEEP_ALL = policy_named("keep_all", 1)
@@ -29,8 +31,8 @@ class Keeper:
     Promise: a session that could not be saved stays; one that is open stays with its block.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
+    def __init__(self, engine: AsyncEngine, *, owns_engine: bool) -> None:
+        self.engine, self.owns_engine = engine, owns_engine
         self.closes_when_idle = False
         self._mutex = threading.Lock()
         self._sessions: dict[SessionKey, Session] = {}
@@ -78,12 +80,14 @@ class Keeper:
         finally:
             self._turns.give(key)
 
-    async def open(self, key: SessionKey, user_id: str | None, lease: Lease | None) -> Session:
+    async def open(self, key: SessionKey, user_id: str | None, turn: Acquisition, lease: Lease | None) -> Session:
         """Return a session for a block whose turn it is: what is in memory is saved first, then read anew."""
         await self._turns.take(key)
         try:
             session = self.found(key)
-            if session is None:
+            if session is None and turn.found is not None:
+                session = _session(key, user_id, turn.found[0])
+            elif session is None:
                 session = await self._loaded(key, user_id)
             else:
                 await self.save(session, lease)
@@ -97,15 +101,14 @@ class Keeper:
         finally:
             self._turns.give(key)
 
-    async def forget(self, key: SessionKey) -> None:
-        """Let go of a block's session; close the engine after the last one, where a cleanup asked for it."""
+    def forget(self, key: SessionKey) -> bool:
+        """Let go of a block's session; tell whether the engine is to be closed now, as a cleanup asked for it."""
         with self._mutex:
             self._sessions.pop(key, None)
             self._open.discard(key)
             closes = self.closes_when_idle and not self._open
             self.closes_when_idle = self.closes_when_idle and not closes
-        if closes:
-            await self.engine.close()
+            return closes
 
     def deleted(self, key: SessionKey) -> None:
         """Note that a session was deleted, so that nothing in memory brings it back."""
@@ -168,11 +171,18 @@ class Keeper:
         return count
 
     async def _loaded(self, key: SessionKey, user_id: str | None) -> Session:
-        session = await self.read(key)
-        if session is None:
-            session = Session(SessionData(key.session_id), key.namespace)
-            session.user_id = user_id
-        return session
+        return _session(key, user_id, await self.engine.read(key, None))
+
+    async def save_last(self, session: Session, turn: Acquisition, lease: Lease | None) -> bool:
+        """Save what a block changed, as `save` does, but once: what comes after the block's end is nobody's."""
+        changes, key = session.changes(), session.key
+        if session.is_deleted or (changes.is_empty and changes.revision):
+            return False
+        if isinstance(self.engine, ThreadedEngine):
+            await turn.written(self.engine, lambda engine, lease: written(engine, key, changes, lease))
+        else:
+            (await settled(self._written(key, changes, lease))).result()
+        return True
 
     async def _written(self, key: SessionKey, changes: Changes, lease: Lease | None) -> int:
         """Write changes; return the revision. Where only messages came, nothing else is read or decoded."""
@@ -185,11 +195,31 @@ class Keeper:
         return data.revision
 
 
+def written(engine: Engine, key: SessionKey, changes: Changes, lease: Lease | None) -> int:
+    """Write changes by a sync engine, as the keeper does by one that is awaited; return the revision."""
+    now_s = time.time()
+    if changes.appends_only and changes.revision:
+        return engine.append(key, changes.appended, now_s=now_s, policy=KEEP_ALL, lease=lease)
+    return engine.update(
+        key, lambda current: changes.apply(key, current), now_s=now_s, policy=KEEP_ALL, lease=lease
+    ).revision
+
+
+def _session(key: SessionKey, user_id: str | None, data: SessionData | None) -> Session:
+    """Return the session of what is stored, or a new one that is not stored yet."""
+    if data is not None:
+        return Session(data, key.namespace)
+    session = Session(SessionData(key.session_id), key.namespace)
+    session.user_id = user_id
+    return session
+
+
 class SessionBlock:
     """One `async with` on a session; see `SessionManager.session`."""
 
     def __init__(self, keeper: Keeper, key: SessionKey, user_id: str | None, turn: Acquisition) -> None:
         self._keeper, self._key, self._user_id, self._turn = keeper, key, user_id, turn
+        turn.reads = keeper.found(key) is None  # what is in memory is saved first
         self._held: HeldLease | None = None
         self._session: Session | None = None
 
@@ -201,7 +231,7 @@ class SessionBlock:
                     f"This task has the session {self._key.session_id!r} open in a block outside: use that one.",
                     session_id=self._key.session_id, waited_s=0.0,
                 )
-            self._session = await self._keeper.open(self._key, self._user_id, self._held.lease)
+            self._session = await self._keeper.open(self._key, self._user_id, self._turn, self._held.lease)
         except BaseException as error:
             await self._turn.__aexit__(type(error), error, error.__traceback__)
             raise
@@ -218,11 +248,14 @@ class SessionBlock:
         try:
             if error is None:
                 held.check()
-                self._turn.is_settled = await self._keeper.save(session, held.lease)
+                self._turn.is_settled = await self._keeper.save_last(session, self._turn, held.lease)
         except BaseException as raised:  # noqa: BLE001 - it is raised below, when the session and its lease are let go
             failure = raised
-        outcome = await settled(self._keeper.forget(self._key))
-        failure = failure or outcome.cancelled or outcome.error
-        await self._turn.__aexit__(None if failure is None else type(failure), failure, trace)
+        closes = self._keeper.forget(self._key)
+        try:
+            await self._turn.__aexit__(None if failure is None else type(failure), failure, trace)
+        finally:
+            if closes and self._keeper.owns_engine:
+                await self._keeper.engine.close()
         if failure is not error and failure is not None:
             raise failure

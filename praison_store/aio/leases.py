@@ -11,15 +11,19 @@ import logging
 import os
 import random
 import uuid
+from collections.abc import Callable
 from types import TracebackType
 
+from ..engines.contract import Engine
 from ..engines.refusals import held
 from ..errors import LeaseExpiredError, SessionStoreError, UnsupportedOperationError
 from ..model import arguments
 from ..model.lease import Lease, lost
+from ..model.session import SessionData
 from ..model.session_id import SessionKey, file_stem, key_of
-from .cancellation import settled
+from .cancellation import Settled, settled
 from .contract import AsyncEngine
+from .threads import ThreadedEngine
 from .turns import Turns
 
 logger = logging.getLogger("praison_store")
@@ -192,6 +196,9 @@ class Acquisition:
         self._on_busy = lock.on_busy if on_busy is None else arguments.one_of(on_busy, "on_busy", BUSY)
         waits_s = lock.wait_timeout_s if wait_timeout is None else arguments.seconds(wait_timeout, "wait_timeout")
         self._wait_s = 0.0 if self._on_busy == "fail" else waits_s
+        self.reads = False  # whether the session is read in the same step
+        self.found: tuple[SessionData | None] | None = None
+        self._is_released = False
         self.is_settled = False  # its write was taken, so that losing the lease afterwards harms nothing
         self._held: HeldLease | None = None
         self._heartbeat: Heartbeat | None = None
@@ -262,7 +269,12 @@ class Acquisition:
     async def _claim(self, owner: str) -> Lease | None:
         """Claim once; cancelled meanwhile, give back what was claimed before the cancellation goes on."""
         engine, ttl_s = self._lock.engine, self._lock.ttl_s
-        outcome = await settled(engine.claim(self._key, owner, ttl_s))
+        if self.reads and isinstance(engine, ThreadedEngine):
+            both = await settled(engine.begun(lambda sync: self._claim_and_read(sync, owner)))
+            claimed, self.found = both.value or (None, None)
+            outcome: Settled[Lease | None] = Settled(claimed, both.error, both.cancelled)
+        else:
+            outcome = await settled(engine.claim(self._key, owner, ttl_s))
         if outcome.cancelled is not None:
             lease = outcome.value
             if lease is None and outcome.error is None:
@@ -272,9 +284,42 @@ class Acquisition:
                 await settled(engine.release(lease))
         return outcome.result()
 
+    def _claim_and_read(self, engine: Engine, owner: str) -> tuple[Lease | None, tuple[SessionData | None] | None]:
+        """Claim and read in one step; where it cannot be read, the lease is given back."""
+        lease = engine.claim(self._key, owner, self._lock.ttl_s)
+        if lease is None:
+            return None, None
+        try:
+            return lease, (engine.read(self._key, None),)
+        except BaseException:
+            engine.release(lease)
+            raise
+
+    async def written(self, engine: ThreadedEngine, write: Callable[[Engine, Lease | None], int]) -> int:
+        """Make the block's last write, and give the lease back in the same thread; where it is refused, on exit."""
+        holder, heartbeat = self._held, self._heartbeat
+        if holder is None or heartbeat is None or holder.lease is None:
+            return (await settled(engine.begun(lambda sync: write(sync, holder.lease if holder else None)))).result()
+        lease, cancelled = holder.lease, await heartbeat.stop()
+        lease = holder.lease or lease  # a renewal may have been on its way
+
+        def both(sync: Engine) -> tuple[int, bool]:
+            revision = write(sync, lease)
+            try:
+                sync.release(lease)
+            except SessionStoreError:
+                return revision, False  # on exit it is tried again, and told in the log
+            return revision, True
+
+        outcome = await settled(engine.begun(both))
+        if outcome.value is not None:
+            self.is_settled, self._is_released = True, outcome.value[1]
+        revision, _ = outcome._replace(cancelled=outcome.cancelled or cancelled).result()
+        return revision
+
     async def _released(self, holder: HeldLease) -> asyncio.CancelledError | None:
         """Give the lease back; return a cancellation that came meanwhile."""
-        if holder.lease is None:
+        if holder.lease is None or self._is_released:
             return None
         outcome = await settled(self._lock.engine.release(holder.lease))
         if outcome.cancelled is not None and outcome.value is None and outcome.error is None:

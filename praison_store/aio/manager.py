@@ -53,7 +53,6 @@ class SessionManager:
                 f"heartbeat_interval is more than 0 and less than lock_ttl, not {shown(heartbeat_interval)} of "
                 f"{shown(lock_ttl)}: pass a third of it."
             )
-        self._owns_engine = engine is None
         if engine is None:
             self.engine = engine_from_url("memory://" if endpoint is None else endpoint)
         else:
@@ -62,7 +61,7 @@ class SessionManager:
             self.engine, ttl_s=ttl_s, heartbeat_s=heartbeat_s, on_busy=arguments.one_of(on_busy, "on_busy", BUSY),
             wait_timeout_s=None if wait_timeout is None else arguments.seconds(wait_timeout, "wait_timeout"),
         )
-        self._keeper = Keeper(self.engine)
+        self._keeper = Keeper(self.engine, owns_engine=engine is None)
 
     async def __aenter__(self) -> SessionManager:
         return self
@@ -176,7 +175,7 @@ class SessionManager:
             SessionStoreError: One could not be saved and stays, and so does the engine; the others were tried first.
         """
         count = await self._keeper.evict_all(self._keeper.names())
-        if self._owns_engine and not self._keeper.closes_later():
+        if not self._keeper.closes_later() and self._keeper.owns_engine:
             await self.engine.close()
         return count
 

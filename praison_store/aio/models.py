@@ -46,7 +46,7 @@ class SessionModel:
         names = ("session_id", "user_id", "context", "metadata", "agent_name", "created_at", "updated_at", "revision",
                  "parent_id")
         fields = {name: getattr(found, name) for name in names}
-        # A file counts its archive beside the fields we do not know; a row that is written back must not bring it along.
+        # A file counts its archive beside the fields we do not know; a row written back must not bring that along.
         fields["extra"] = {name: value for name, value in found.extra.items() if name != "archived_bytes"}
         return cls(**fields, message_count=message_count, namespace=namespace)
 

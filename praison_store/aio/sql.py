@@ -22,6 +22,7 @@ from ..retention import Policy
 
 try:
     from sqlalchemy.engine import Connection
+    from sqlalchemy.exc import SQLAlchemyError
     from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 except ModuleNotFoundError as missing_package:
     raise sql_urls.missing(missing_package) from missing_package
@@ -52,7 +53,7 @@ class AsyncSqlEngine:
         self, url: str, *, lock_timeout_s: float = 5.0, pool_size: int = 5, compress: bool = False, create: bool = True
     ) -> None:
         self._url = sql_urls.database_url(url, awaited=True)
-        sql_turns.make_directory(self._url)
+        sql_turns.make_file(self._url)
         self._place = sql_turns.place_of(self._url, lock_timeout_s)
         self._compress, self._create = compress, create
         self._options = sql_turns.options_of(self._url, pool_size, lock_timeout_s)
@@ -178,6 +179,8 @@ class AsyncSqlEngine:
             else:
                 is_new = False
         if is_new:
+            if not self.capabilities.durable:
+                self._schema = None  # a database in memory is its loop's own
             await anext(pool.keeper)  # from now on the loop closes it at its end
         return pool.engine
 
@@ -207,7 +210,7 @@ class AsyncSqlEngine:
         for tries_left in range(sql_turns.TRIES - 1, -1, -1):
             try:
                 return await _finished(_taken(engine, turn))
-            except sql_turns.FAILURES as error:
+            except SQLAlchemyError as error:
                 told = sql_turns.translated(error, self._place, writes=writes, tries_left=tries_left)
                 if told is not None:
                     raise told from error
@@ -215,8 +218,15 @@ class AsyncSqlEngine:
 
 
 async def _taken(engine: AsyncEngine, turn: Work[T]) -> T:
-    async with engine.connect() as conn:
+    connecting = engine.connect()
+    try:
+        conn = await connecting.start()
+    except OSError as error:
+        raise sql_turns.Unreachable(str(error)) from error
+    try:
         return await conn.run_sync(turn)
+    finally:
+        await conn.close()
 
 
 async def _kept(engine: AsyncEngine) -> AsyncGenerator[None, None]:

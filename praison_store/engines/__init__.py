@@ -5,13 +5,18 @@ Invariants kept here:
     D5 A damaged file is repaired where whole messages can be saved, and told of; else reads and writes raise.
     D10 A cached session is used only when its file is proven unchanged (`cache`).
 
+    json_files   one JSON file a session, the default      jsonl    one log a session, appended to
+    memory       gone with the process                     sql      SQLite, PostgreSQL, MySQL, MariaDB
+    http         a service that keeps whole sessions       urls     `from_url`: one text says which
+
 Considered and not taken: a base class. An engine is whatever has the contract's methods, a test's included.
 """
 
-from .contract import Change, Engine
+from .contract import Capabilities, Change, Engine
 from .json_files import JsonFilesEngine
+from .urls import from_url
 
-__all__ = ["Change", "Engine", "JsonFilesEngine", "engine_for"]
+__all__ = ["Capabilities", "Change", "Engine", "JsonFilesEngine", "engine_for", "from_url"]
 
 
 def engine_for(db: object | None, directory: str | None, *, lock_timeout_s: float, durability: str) -> Engine:

@@ -44,6 +44,15 @@ def client_options(plan: HttpPlan, timeout_s: float) -> dict[str, Any]:
     }
 
 
+class _Held:
+    """A client of httpx, how many requests are on their way in it, and whether it is to be closed behind the last."""
+
+    __slots__ = ("client", "is_retired", "pid", "requests")
+
+    def __init__(self, client: Any) -> None:
+        self.client, self.pid, self.requests, self.is_retired = client, os.getpid(), 0, False
+
+
 class HttpEngine:
     """
     Sessions on an HTTP service, which any number of machines may share.
@@ -72,9 +81,8 @@ class HttpEngine:
         self._plan, self._timeout_s = plan_for(endpoint, timeout_s, retries, headers)
         self._httpx = httpx_module()
         self._mutex = threading.Lock()
-        self._client: Any = None
-        self._pid = 0
-        self._left_to_parent: list[Any] = []
+        self._held: _Held | None = None
+        self._left_to_parent: list[_Held] = []
 
     def history(self, key: SessionKey, newest: int | None) -> list[Record]:
         """Return the newest messages as a model API takes them; see `Engine.history`."""
@@ -150,11 +158,14 @@ class HttpEngine:
         return self._run(self._plan.release(lease))
 
     def close(self) -> None:
-        """Close the connections; the engine may be used again."""
+        """Close the connections, those in use behind their requests; the engine may be used again."""
         with self._mutex:
-            client, self._client = self._client, None
-        if client is not None and self._pid == os.getpid():
-            client.close()
+            held, self._held = self._held, None
+            if held is not None:
+                held.is_retired = True
+                held.requests += 1
+        if held is not None:
+            self._give_back(held)
 
     # ---- driving ---------------------------------------------------------------------------------------------
 
@@ -175,8 +186,9 @@ class HttpEngine:
     def _ask(self, call: Call) -> Reply:
         """Send one request and read its answer to the end, in a bounded time."""
         stop_s = time.monotonic() + LIMITS_IN_ALL * self._timeout_s
+        held = self._open()
         try:
-            with self._open().stream(
+            with held.client.stream(
                 call.method, self._plan.endpoint.url + call.target, content=call.body, headers=dict(call.headers)
             ) as response:
                 parts = []
@@ -187,15 +199,25 @@ class HttpEngine:
                 return Answer(response.status_code, response.headers.get("ETag"), b"".join(parts))
         except (self._httpx.HTTPError, self._httpx.InvalidURL) as error:
             return failure_of(error)
+        finally:
+            self._give_back(held)
 
-    def _open(self) -> Any:
+    def _open(self) -> _Held:
         """Return the client of this process; a forked child takes its own, because two cannot share a connection."""
         with self._mutex:
-            if self._client is not None and self._pid != os.getpid():
+            if self._held is not None and self._held.pid != os.getpid():
                 # Closing it would say goodbye on the parent's connections.
-                self._left_to_parent.append(self._client)
-                self._client = None
-            if self._client is None:
-                self._client = self._httpx.Client(**client_options(self._plan, self._timeout_s))
-                self._pid = os.getpid()
-            return self._client
+                self._left_to_parent.append(self._held)
+                self._held = None
+            if self._held is None:
+                self._held = _Held(self._httpx.Client(**client_options(self._plan, self._timeout_s)))
+            self._held.requests += 1
+            return self._held
+
+    def _give_back(self, held: _Held) -> None:
+        # httpx leaves a connection open that is closed while another thread makes it, so the last one closes them all.
+        with self._mutex:
+            held.requests -= 1
+            is_last = held.is_retired and not held.requests
+        if is_last and held.pid == os.getpid():
+            held.client.close()

@@ -21,6 +21,7 @@ from ..retention import Policy
 from . import json_leases, jsonl_directory, jsonl_log, jsonl_plan, jsonl_repair
 from . import jsonl_format as form
 from .contract import Capabilities, Change
+from .json_check import VacuumReport
 from .json_directory import directories
 from .jsonl_ids import IdIndex
 from .jsonl_log import DamagedLogError, LogView
@@ -64,6 +65,9 @@ class JsonlEngine:
         """Return the newest messages as a model API takes them; see `Engine.history`."""
 
         def decode(view: LogView) -> list[Record]:
+            at_end = view.newest(newest) if newest else None
+            if at_end is not None:
+                return [llm_message(record) for record in at_end]
             records = view.records(view.window().all())
             leading, start = newest_window(records, newest, view.known().leading_messages) if newest else (0, 0)
             return [llm_message(record) for record in records[:leading] + records[start:]]
@@ -226,6 +230,10 @@ class JsonlEngine:
     def release(self, lease: Lease) -> bool:
         """Give a lease back; see `Engine.release`."""
         return self._leases.release(self._path(lease.key), lease)
+
+    def vacuum(self) -> VacuumReport:
+        """Remove what nobody needs; see `jsonl_directory.vacuum`."""
+        return jsonl_directory.vacuum(self.directory, 0.0)
 
     def close(self) -> None:
         """Give back the descriptors of the known message ids; the engine may be used again."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from ..disk import files, seam
-from ..errors import SessionStoreError
+from ..disk import atomic, files, lock, log, seam
+from ..errors import LockTimeoutError, SessionStoreError
 from ..model.session import SessionInfo
 from ..model.session_id import SessionKey, file_stem
+from . import json_leases, jsonl_log
 from . import jsonl_format as form
-from . import jsonl_log
-from .json_directory import SessionFile, directory_of
+from .json_check import VacuumReport
+from .json_directory import SessionFile, directories, directory_of
 
 logger = logging.getLogger("praison_store")
 SUFFIX = ".jsonl"
+_TEMPORARY = re.compile(r"(?P<log>.+\.jsonl)\.[0-9a-f]{16}\.tmp")
 
 
 def path_of(directory: str, key: SessionKey) -> str:
@@ -75,6 +79,40 @@ def info_of(file: SessionFile) -> SessionInfo | None:
     except (SessionStoreError, jsonl_log.DamagedLogError) as error:
         logger.warning("%s was left out: %s", path, error)
     return None
+
+
+def vacuum(directory: str, lock_timeout_s: float) -> VacuumReport:
+    """
+    Remove the temporary files of writers that died.
+
+    Raises:
+        StoreReadError, StoreWriteError: Something could not be looked at or removed; the rest stays as it is.
+    """
+    report = VacuumReport()
+    for place in directories(directory, None):
+        for folder in (place, f"{place}/{json_leases.DIRECTORY}"):
+            for name in sorted(files.names_in(folder)):
+                ours = _TEMPORARY.fullmatch(name)
+                if not ours:
+                    continue
+                path = f"{folder}/{name}"
+                # Who has both turns is the session's only writer, so whatever is unfinished there now is nobody's.
+                try:
+                    with (
+                        lock.exclusive(f"{place}/{ours['log']}", timeout_s=lock_timeout_s),
+                        log.writing(f"{place}/{ours['log']}", timeout_s=lock_timeout_s, durability="process"),
+                    ):
+                        _count_removed(path, report, os.path.relpath(path, directory))
+                except LockTimeoutError:
+                    continue  # somebody is writing; the next vacuum will find it
+    return report
+
+
+def _count_removed(path: str, report: VacuumReport, name: str) -> None:
+    signature = files.signature_of(path)
+    if signature is not None and atomic.remove(path):
+        report.removed.append(name)
+        report.freed_bytes += signature[2]
 
 
 def keys_with(places: Sequence[str], terms: Sequence[str]) -> Iterator[SessionKey]:

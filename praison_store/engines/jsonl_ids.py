@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -41,6 +43,14 @@ class IdIndex:
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._logs: OrderedDict[str, _Ids] = OrderedDict()
+        _indexes.add(self)
+
+    def renew_after_fork(self) -> None:
+        """Start empty in a forked child, with a mutex that no thread of the parent holds."""
+        for one in self._logs.values():
+            one.held.close()
+        self._logs = OrderedDict()
+        self._mutex = threading.Lock()
 
     def not_stored(self, view: LogView, lines: list[bytes], messages: Sequence[Record]) -> list[bytes]:
         """
@@ -101,6 +111,18 @@ class IdIndex:
             _collect(ids.places, piece[:whole], ids.end)
             ids.end += whole or end - ids.end
         return ids
+
+
+_indexes: weakref.WeakSet[IdIndex] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    for index in list(_indexes):
+        index.renew_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)
 
 
 def _collect(places: dict[str, int], raw: bytes, start: int) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ..codec import values
 from ..disk import files, log
 from ..errors import InvalidSessionIdError
+from ..model.exchanges import call_ids, exchange_marks, leading_system, result_ids
 from ..model.message import Record, SessionMessage
 from ..model.session import SessionData
 from ..model.session_id import SessionKey
@@ -17,6 +18,7 @@ from .jsonl_plan import Window
 
 _TAIL_BYTES = 4096
 _LINE_BYTES = 512
+_MARGIN = 64  # messages read in front of those wanted, for an exchange that must stay whole
 _TRIES = 4
 _READER_WAITS_S = 0.5
 
@@ -122,6 +124,42 @@ class LogView:
                 raise DamagedLogError(f"the line at byte {entry.at}: {error}") from error
         return records
 
+    def newest(self, limit: int) -> list[Record] | None:
+        """
+        Return the newest messages as `newest_window` keeps them, read from the log's end.
+
+        Returns:
+            None where that does not pay or does not tell: a short window, a result whose call is farther back.
+        Cost: that of the messages returned, however long the window is.
+        """
+        mark = self.known()
+        if mark.messages <= 2 * limit + _MARGIN or mark.head != (mark.leading_messages or 0):
+            return None
+        if mark.leading_messages is None:
+            firsts = self.records(self.oldest(1))
+            firsts = self.records(self.oldest(limit)) if leading_system(firsts) else []
+            firsts = firsts[: leading_system(firsts)]
+        else:
+            firsts = self.records(self.head())
+        firsts = firsts[: limit - 1]
+        kept = self._tail(limit - len(firsts) + _MARGIN)
+        start = closed_start(kept, limit - len(firsts)) if kept else None
+        return None if start is None else firsts + kept[start:]
+
+    def _tail(self, count: int) -> list[Record]:
+        """Return so many of the window's last messages; none where there are fewer."""
+        mark, size_bytes = self.known(), count * _LINE_BYTES + _TAIL_BYTES
+        while True:
+            start = max(mark.window_at, mark.end - size_bytes)
+            raw = log.read_at(self.held, self.path, start, mark.end - start)
+            skipped = 0 if start == mark.window_at else raw.find(b"\n") + 1
+            found = form.messages_in(raw[skipped:], start + skipped)
+            if len(found) >= count:
+                return self.records(found[-count:])
+            if start == mark.window_at:
+                return []
+            size_bytes *= 4
+
     def bytes_whole(self) -> bytes:
         """Return everything up to the last mark."""
         return log.read_at(self.held, self.path, 0, self.known().end)
@@ -151,6 +189,27 @@ class LogView:
             if wanted < size_bytes:
                 raise DamagedLogError(f"{len(found)} messages from byte {start} on, not {count}")
             size_bytes *= 8
+
+
+def closed_start(tail: list[Record], limit: int) -> int | None:
+    """
+    Return where the newest `limit` messages of a conversation's end may be cut off.
+
+    Returns:
+        None where a result that is kept names no call in the tail, so that its call may stand before it.
+    """
+    marks = exchange_marks(tail)
+    wanted = len(tail) - limit
+    starts = [*range(wanted, len(tail)), *range(wanted - 1, 0, -1)]
+    start: int | None = next((place for place in starts if not marks[place]), None)
+    if start is None:
+        return None
+    calls: set[str] = set()
+    for index, message in enumerate(tail):
+        calls.update(repr(call) for call in call_ids(message))
+        if index >= start and any(repr(answered) not in calls for answered in result_ids(message)):
+            return None
+    return start
 
 
 def view_of(path: str, held: files.HeldFile, size_bytes: int) -> tuple[LogView, bytes]:

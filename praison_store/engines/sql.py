@@ -22,6 +22,7 @@ from .contract import Change
 try:
     import sqlalchemy as sa
     from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.pool import Pool
 except ModuleNotFoundError as missing_package:
     raise sql_urls.missing(missing_package) from missing_package
 
@@ -49,7 +50,7 @@ class SqlEngine:
         self, url: str, *, lock_timeout_s: float = 5.0, pool_size: int = 5, compress: bool = False, create: bool = True
     ) -> None:
         parsed = sql_urls.database_url(url, awaited=False)
-        sql_turns.make_directory(parsed)
+        sql_turns.make_file(parsed)
         self._place = sql_turns.place_of(parsed, lock_timeout_s)
         self._compress, self._create = compress, create
         try:
@@ -62,7 +63,7 @@ class SqlEngine:
         sql_turns.listen(self._engine, lock_timeout_s)
         self._schema: Schema | None = None
         self._mutex = Lock()
-        self._process, self._inherited = os.getpid(), [self._engine.pool][:0]
+        self._process, self._inherited = os.getpid(), list[Pool]()
         self.capabilities = sql_turns.capabilities_of(parsed)
 
     # ---- reading ---------------------------------------------------------------------------------------------
@@ -158,6 +159,7 @@ class SqlEngine:
     def close(self) -> None:
         """Close the connections; the engine may be used again."""
         self._own_engine().dispose()
+        self._schema = None  # a database in memory is gone by now
 
     def _own_engine(self) -> Engine:
         if self._process != os.getpid():
@@ -194,7 +196,7 @@ class SqlEngine:
             try:
                 with self._own_engine().connect() as conn:
                     return turn(conn)
-            except sql_turns.FAILURES as error:
+            except sa.exc.SQLAlchemyError as error:
                 told = sql_turns.translated(error, self._place, writes=writes, tries_left=tries_left)
                 if told is not None:
                     raise told from error

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..model.filters import AndFilter, ComparisonFilter, Filter, NotFilter, OrFilter, evaluate
-from ..model.selection import OrderBy, names_of, selected
+from ..model.selection import OrderBy, names_of, page_of, selected
 from ..model.session import SessionInfo
 from .sql_rows import info_of, is_unicode, text_in
 from .sql_tables import sessions
@@ -34,6 +34,7 @@ def find(
     Cost: where the database decides everything, the rows returned; else every row its part of the filter lets pass.
     """
     names = names_of(order_by)
+    limit, offset = page_of(limit, offset)
     clause, is_exact = translated(filters)
     chosen = sa.select(sessions).where(clause, *_within(namespace))
     exact_order = all(name in _NUMBERS or (name in _TEXTS and (conn.dialect.name != "mysql" or name in _SHORT))

@@ -30,6 +30,15 @@ _CLOCKS = {
     "sqlite": "max(CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER), "
               "(SELECT coalesce(max(written), 0) + 1 FROM sessions))",
 }
+# Built once, because building a statement costs more than running it.
+_ROW = sa.select(sessions).where(sessions.c.id == sa.bindparam("identity"))
+_ROW_LOCKED = _ROW.with_for_update()
+_ADDED = sa.insert(table)
+_SAVED = {
+    dialect: sa.update(sessions).where(sessions.c.id == sa.bindparam("identity")).values(
+        written=sa.literal_column(clock, sa.BigInteger))
+    for dialect, clock in _CLOCKS.items()
+}
 
 
 # ---- reading -----------------------------------------------------------------------------------------------------
@@ -126,8 +135,7 @@ def delete(conn: Connection, key: SessionKey, *, lease: Lease | None) -> bool:
 
 def row_of(conn: Connection, identity: str, *, for_update: bool = False) -> Any:
     """Return the row of a session; None where there is none."""
-    chosen = sa.select(sessions).where(sessions.c.id == identity)
-    return conn.execute(chosen.with_for_update() if for_update else chosen).first()
+    return conn.execute(_ROW_LOCKED if for_update else _ROW, {"identity": identity}).first()
 
 
 def locked(conn: Connection, key: SessionKey, now: str) -> SimpleNamespace:
@@ -162,13 +170,12 @@ def insert(conn: Connection, session: SimpleNamespace, rows: list[dict[str, Any]
         session.size_bytes += row["size_bytes"]
         row["session_id"], row["seq"] = session.id, session.last_seq
     if rows:
-        conn.execute(sa.insert(table), rows)
+        conn.execute(_ADDED, rows if len(rows) > 1 else rows[0])
 
 
 def save(conn: Connection, identity: str, changed: Mapping[str, Any]) -> None:
     """Write columns of a session's row, as its newest write of all."""
-    written = sa.literal_column(_CLOCKS[conn.dialect.name], sa.BigInteger)
-    conn.execute(sa.update(sessions).where(sessions.c.id == identity).values(written=written, **changed))
+    conn.execute(_SAVED[conn.dialect.name], {"identity": identity, **changed})
 
 
 def _not_stored(conn: Connection, identity: str, messages: Sequence[Record]) -> list[Record]:

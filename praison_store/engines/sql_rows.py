@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..codec import values
+from ..errors import InvalidMessageError, shown
 from ..model.exchanges import call_ids, result_ids
 from ..model.message import Record
 from ..model.recall import text_of
@@ -22,6 +23,8 @@ Encode = Callable[[Any], bytes]
 def id_of(key: SessionKey) -> str:
     """Return the primary key of a session; an index holds 64 characters, and no 4,096. Raises InvalidSessionIdError."""
     file_stem(key.session_id)
+    if key.namespace:
+        file_stem(key.namespace)
     name = f"{len(key.namespace)}:{key.namespace}{key.session_id}"
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -29,7 +32,12 @@ def id_of(key: SessionKey) -> str:
 def text_in(text: str) -> str:
     """
     Return text without U+0000, which PostgreSQL cannot hold, in the same order by code point; `text_out` gives it back.
+
+    Raises:
+        InvalidMessageError: It holds half of a surrogate pair, which no database holds.
     """
+    if not is_unicode(text):
+        raise InvalidMessageError(f"{shown(text)} holds half of a surrogate pair: remove it.", where="text")
     if "\0" in text or "\1" in text:
         return text.replace("\1", "\1\2").replace("\0", "\1\1")
     return text
@@ -120,7 +128,10 @@ def _search_text(content: Any) -> str | None:
 def is_unicode(text: str) -> bool:
     """Tell whether a database can hold the text."""
     # Another store may have written half of a pair; JSON holds it as an escape, and no database holds it as text.
-    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+    try:
+        return text.isascii() or bool(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        return False
 
 
 def _readable(text: str) -> str:

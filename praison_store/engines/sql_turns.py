@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
-import sqlalchemy as sa
 from sqlalchemy import event, exc
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
-from ..disk import files
+from ..disk import files, seam
 from ..errors import (
-    InvalidMessageError,
     LockTimeoutError,
     OutcomeUnknownError,
     SessionStoreError,
@@ -27,11 +27,16 @@ T = TypeVar("T")
 Work = Callable[[Connection], T]
 TRIES = 6
 _WAL_TRIES = 100
+_making = Lock()
 
 # SQLSTATE of PostgreSQL, number of MySQL and MariaDB.
 _AGAIN = {"40001", "40P01", 1213, 1020}
 _WAITED = {"55P03", 1205, 1204}
 _NO_TABLE = {"42P01", 1146}
+
+
+class Unreachable(exc.SQLAlchemyError):
+    """A server that could not be reached, told by a driver as an error of the system's."""
 
 
 class Place(NamedTuple):
@@ -64,11 +69,25 @@ def _is_memory(url: URL) -> bool:
     return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
 
 
-def make_directory(url: URL) -> None:
-    """Make the directory of a SQLite file where it is missing. Raises StoreWriteError."""
+def make_file(url: URL) -> None:
+    """
+    Make a SQLite file and its directory, for the owner alone, where they are missing; its logs follow its mode.
+
+    Raises:
+        StoreWriteError: The directory cannot be made.
+    """
     name = url.database or ""
-    if url.get_backend_name() == "sqlite" and "/" in name and not _is_memory(url) and not name.startswith("file:"):
+    if url.get_backend_name() != "sqlite" or _is_memory(url) or name.startswith("file:"):
+        return
+    if "/" in name:
         files.make_directory(name.rpartition("/")[0] or "/")
+    # Closing a descriptor gives up every lock this process has on the file, so nobody opens it in between, and one
+    # that is there is not opened at all.
+    with _making:
+        try:
+            seam.close(seam.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
+        except OSError:
+            return  # there already; or SQLite tells why it cannot be opened
 
 
 def listen(engine: Engine, lock_timeout_s: float) -> None:
@@ -179,9 +198,6 @@ def translated(error: Exception, place: Place, *, writes: bool, tries_left: int)
     """
     if isinstance(error, exc.TimeoutError):
         return _waited(place, "a connection of the pool", error)
-    if isinstance(error, UnicodeEncodeError):
-        message = f"A text holds half of a surrogate pair, which no database holds: {error}. Remove it."
-        return InvalidMessageError(message, where="message")
     code, text = _code_of(error), str(getattr(error, "orig", error)).strip()
     if code in _NO_TABLE or "no such table" in text:
         return sql_tables.absent("sessions", place.shown)
@@ -209,13 +225,8 @@ def _waited(place: Place, what: str, error: Exception) -> LockTimeoutError:
 
 def _code_of(error: Exception) -> Any:
     cause = getattr(error, "orig", error)
-    for name in ("sqlstate", "pgcode"):
-        if getattr(cause, name, None):
-            return getattr(cause, name)
-    return cause.args[0] if getattr(cause, "args", ()) else None
-
-
-FAILURES = (sa.exc.SQLAlchemyError, UnicodeEncodeError)
+    number = cause.args[0] if getattr(cause, "args", ()) else None
+    return number if isinstance(number, int) else getattr(cause, "sqlstate", None)  # MySQL's states tell too little
 
 
 def capabilities_of(url: URL) -> Capabilities:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -23,6 +22,20 @@ COLUMNS = (
 _MARKS = (table.c.seq, table.c.exchange, table.c.size_bytes)
 
 
+def _statements(columns: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+    """Return the window's rows in a range of numbers, the oldest of them, and the newest, each built once."""
+    window = sa.select(*columns).where(
+        table.c.session_id == sa.bindparam("identity"), table.c.archived == 0,
+        table.c.seq.between(sa.bindparam("low", type_=sa.BigInteger), sa.bindparam("high", type_=sa.BigInteger)),
+    )
+    most = sa.bindparam("most", type_=sa.BigInteger)
+    ranged = window.order_by(table.c.seq)
+    return ranged, ranged.limit(most), window.order_by(table.c.seq.desc()).limit(most)
+
+
+_STATEMENTS = {columns: _statements(columns) for columns in (COLUMNS, _MARKS)}
+
+
 class Newest(NamedTuple):
     """What is shown of a window: its rows, and the cut of the whole window they stand for."""
 
@@ -39,26 +52,32 @@ def lead_of(session: Any) -> int:
 
 def rows(
     conn: Connection, session: Any, first: int | None = None, newest: int | None = None,
-    columns: Sequence[Any] = COLUMNS,
+    columns: tuple[Any, ...] = COLUMNS,
 ) -> list[Any]:
     """
-    Return rows of the window, oldest first: all, the `first` of them, or the `newest`.
+    Return rows of the window, oldest first: all, the `first` of them, or the `newest` behind those that lead.
 
     Cost: what is returned. The messages that lead, and those behind the archive, are two ranges of the primary key, so
     the archive between them is not read.
     """
-    window = sa.select(*columns).where(table.c.session_id == session.id, table.c.archived == 0)
-    head = window.where(table.c.seq >= session.first_seq, table.c.seq < session.body_seq).order_by(table.c.seq)
-    body = window.where(table.c.seq >= session.body_seq)
+    ranged, oldest, latest = _STATEMENTS[columns]
+    given = {"identity": session.id, "low": session.body_seq, "high": session.last_seq}
     if newest is not None:
-        found = list(conn.execute(body.order_by(table.c.seq.desc()).limit(newest)))[::-1]
-        missing = min(newest, session.message_count) - len(found)
-        return (list(conn.execute(head.limit(session.head_messages)))[-missing:] if missing > 0 else []) + found
-    count = session.message_count if first is None else min(first, session.message_count)
-    found = list(conn.execute(head.limit(min(count, session.head_messages)))) if session.head_messages else []
-    if len(found) < count:
-        found += conn.execute(body.order_by(table.c.seq).limit(count - len(found)))
-    return found
+        wanted = min(newest, session.message_count - session.head_messages)
+        found = list(conn.execute(ranged, {**given, "low": max(session.body_seq, session.last_seq - wanted + 1)}))
+        return found if len(found) == wanted else list(conn.execute(latest, {**given, "most": wanted}))[::-1]
+    wanted = session.message_count if first is None else min(first, session.message_count)
+    found = []
+    if session.head_messages:
+        head = {**given, "low": session.first_seq, "high": session.body_seq - 1}
+        found = list(conn.execute(oldest, {**head, "most": min(wanted, session.head_messages)}))
+    missing = wanted - len(found)
+    if missing and first is not None:
+        # A range of numbers, and not only a limit: a planner without statistics reads and sorts the session for that.
+        some = list(conn.execute(ranged, {**given, "high": session.body_seq + missing - 1}))
+        if len(some) == missing:
+            return found + some
+    return found + list(conn.execute(oldest, {**given, "most": missing})) if missing else found
 
 
 def newest_rows(conn: Connection, session: Any, newest: int | None) -> Newest:
@@ -119,10 +138,10 @@ def after_cut(conn: Connection, session: Any, policy: Policy) -> dict[str, Any]:
     """
     if not policy.overflows(session.message_count):
         return {}
-    leading, start, first_kept = _simple_cut(conn, session, policy) or _whole_cut(conn, session, policy)
+    leading, start, window = _simple_cut(conn, session, policy) or _whole_cut(conn, session, policy)
     if start == leading:
         return {}
-    gone = rows(conn, session, first=start, columns=_MARKS)[leading:]
+    gone, first_kept = window[leading:start], window[start].seq
     theirs = (table.c.session_id == session.id, table.c.seq.between(gone[0].seq, gone[-1].seq), table.c.archived == 0)
     if policy.archives:
         conn.execute(sa.update(table).where(*theirs).values(archived=1))
@@ -146,8 +165,8 @@ def compaction_after(text: str, leading: int, start: int) -> str:
     return encoder(extended=True)({**before, "message_index": moved.message_index}).decode()
 
 
-def _simple_cut(conn: Connection, session: Any, policy: Policy) -> tuple[int, int, int] | None:
-    """Return the cut and the first row that stays, where no call is in front of it; None where a closer look is due."""
+def _simple_cut(conn: Connection, session: Any, policy: Policy) -> tuple[int, int, list[Any]] | None:
+    """Return the cut and the rows up to it, where no call is in front of it; None where a closer look is due."""
     # What `Policy.cut` decides on plain messages, without a list of them for every message that is added.
     counted, window = session.leading_messages, policy.window_messages or session.message_count
     limit = window if counted is None else max(window, counted + 1)
@@ -158,10 +177,10 @@ def _simple_cut(conn: Connection, session: Any, policy: Policy) -> tuple[int, in
     front = rows(conn, session, first=start + 1, columns=_MARKS)
     if len(front) <= start or any(row.exchange & CALL for row in front[:start]):
         return None
-    return leading, start, front[start].seq
+    return leading, start, front
 
 
-def _whole_cut(conn: Connection, session: Any, policy: Policy) -> tuple[int, int, int]:
+def _whole_cut(conn: Connection, session: Any, policy: Policy) -> tuple[int, int, list[Any]]:
     window = rows(conn, session)
     leading, start = policy.cut(records_of(window), session.leading_messages)
-    return leading, start, window[start].seq if window else session.last_seq + 1
+    return leading, start, window

@@ -13,16 +13,18 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from ..errors import InvalidArgumentError, shown
-from .session import iso_utc
+from .arguments import text
 
 OPERATORS = ("eq", "neq", "gt", "gte", "lt", "lte", "like", "ilike", "in", "is_null")
-_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[^.\x00-\x1f]+)*")
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[^.\x00-\x1f\ud800-\udfff]+)*")
 _QUERY = "filter"
 _NESTING_LEVELS = 50
+_SMALLEST, _LARGEST, _INFINITY = -(2**63), 2**64 - 1, float("inf")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class ComparisonFilter:
     value: Any
 
     def __post_init__(self) -> None:
-        if not isinstance(self.field, str) or not _FIELD.fullmatch(self.field):
+        if not is_field(self.field):
             raise InvalidArgumentError(f"A filter's field is a name like user_id, not {shown(self.field)}: pass one.")
         if self.op not in OPERATORS:
             raise InvalidArgumentError(f"op is one of {', '.join(OPERATORS)}, not {shown(self.op)}: pass one of them.")
@@ -131,6 +133,11 @@ class NotFilter:
 Filter: TypeAlias = ComparisonFilter | AndFilter | OrFilter | NotFilter
 
 
+def is_field(name: object) -> bool:
+    """Tell whether something is a field's name, or a path like `metadata.topic`."""
+    return isinstance(name, str) and _FIELD.fullmatch(name) is not None
+
+
 def evaluate(condition: Filter | None, record: Mapping[str, Any]) -> bool:
     """Tell whether a record matches; every record matches None."""
     return condition is None or truth(condition, record) is True
@@ -182,7 +189,7 @@ def to_dict(condition: Filter) -> dict[str, Any]:
 def from_dict(data: Any, level: int = 0) -> Filter:
     """Return the filter of its JSON form. Raises InvalidArgumentError, naming what is wrong."""
     if level > _NESTING_LEVELS:
-        raise InvalidArgumentError(f"A filter nests at most {_NESTING_LEVELS} levels: make it flatter.")
+        raise _too_deep()
     kind = data.get("type") if isinstance(data, Mapping) else None
     wanted = {"comparison": {"field", "op", "value"}, "and": {"filters"}, "or": {"filters"}, "not": {"filter"}}
     if not isinstance(kind, str) or kind not in wanted:
@@ -227,7 +234,7 @@ def from_query(query: str) -> Filter | None:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
         for name, text in pairs:
             value = json.loads(text)
-            named, _, op = name.rpartition("__")
+            named, _, op = name.removesuffix("_").rpartition("__")  # in_ is in
             parts.append(from_dict(value) if name == _QUERY else ComparisonFilter(named, op, value))
     except (ValueError, RecursionError) as error:
         if isinstance(error, InvalidArgumentError):
@@ -247,7 +254,20 @@ def _filters(filters: Any) -> tuple[Filter, ...]:
     wrong = [part for part in parts if not isinstance(part, (ComparisonFilter, AndFilter, OrFilter, NotFilter))]
     if wrong or (not parts and filters not in ((), [])):
         raise InvalidArgumentError(f"Filters are a list of filters, not {shown(wrong[0] if wrong else filters)}.")
+    if any(_levels(part) >= _NESTING_LEVELS for part in parts):
+        raise _too_deep()
     return parts
+
+
+def _levels(condition: Filter) -> int:
+    if isinstance(condition, ComparisonFilter):
+        return 0
+    parts = [condition.filter] if isinstance(condition, NotFilter) else condition.filters
+    return 1 + max(map(_levels, parts), default=0)
+
+
+def _too_deep() -> InvalidArgumentError:
+    return InvalidArgumentError(f"A filter nests at most {_NESTING_LEVELS} levels: make it flatter.")
 
 
 def _checked(op: str, value: Any) -> Any:
@@ -260,16 +280,26 @@ def _checked(op: str, value: Any) -> Any:
             raise InvalidArgumentError(f"is_null takes True or False, not {shown(value)}: pass one of them.")
         return value
     if isinstance(value, datetime):
-        value = iso_utc(value.timestamp())
+        try:
+            # Not by way of a float, which would be a microsecond off now and then.
+            value = value.astimezone(timezone.utc).isoformat(timespec="microseconds")
+        except (OverflowError, ValueError, OSError) as error:
+            raise InvalidArgumentError(f"{shown(value)} is no time in UTC: pass one between the years 1 and 9999."
+                                       ) from error
     if op in ("like", "ilike") and not isinstance(value, str):
         raise InvalidArgumentError(f"{op} takes a pattern of text, not {shown(value)}: pass text.")
     if isinstance(value, str):
-        return str.__str__(value)
-    if not isinstance(value, (bool, int, float)) or value != value:
-        raise InvalidArgumentError(
-            f"A filter compares with text, a number, a bool or a datetime, not {shown(value)}: use is_null for None."
-        )
-    return value
+        return text(value, "A filter's value")
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int) and _SMALLEST <= value <= _LARGEST:
+        return int(value)
+    if isinstance(value, float) and -_INFINITY < value < _INFINITY:
+        return float(value)
+    raise InvalidArgumentError(
+        f"A filter compares with text, a finite number of 64 bits, a bool or a datetime, not {shown(value)}: use "
+        f"is_null for None."
+    )
 
 
 def _kind(value: Any) -> str:
@@ -304,9 +334,18 @@ def _compare(condition: ComparisonFilter, found: Any) -> bool | None:
     return _ORDER[op](found, value) if same_kind else None
 
 
+@lru_cache(maxsize=64)
 def pattern_of(like: str, *, ignore_case: bool) -> re.Pattern[str]:
-    """Return the regular expression of a LIKE pattern."""
-    parts = re.findall(r"\\.|.|\\$", like, re.DOTALL)
-    wild = {"%": ".*", "_": "."}
-    text = "".join(wild.get(part) or re.escape(part[-1]) for part in parts)
+    """Return the regular expression of a LIKE pattern, for `fullmatch`. Cost of a match: text times pattern."""
+    pieces = [""]
+    for part in re.findall(r"\\.|.", like, re.DOTALL):
+        if part == "%":
+            pieces.append("")
+        else:
+            pieces[-1] += "." if part == "_" else re.escape(part[-1])
+    # The first place where a piece fits is as good as any later one, so no match is ever tried again: with plain .*
+    # a pattern of ten % signs could keep a server busy for hours.
+    first, *between = pieces
+    last = ".*" + between.pop() if between else ""
+    text = first + "".join(f"(?>.*?{piece})" for piece in between if piece) + last
     return re.compile(text, re.DOTALL | (re.IGNORECASE if ignore_case else 0))

@@ -34,7 +34,7 @@ def record_of(message: object, now_s: float, where: str = "message") -> Record:
         raise InvalidMessageError(text, where=where)
     plain: Record = storable(dict(message), where)
     time_s = _seconds(plain.get("timestamp"), now_s)
-    usual = {name: value for name, value in plain.items() if name not in (GIVEN, "timestamp")}
+    usual = {name: value for name, value in plain.items() if name not in (GIVEN, "timestamp", "")}
     for name, kind in (("metadata", dict), ("tool_calls", list), ("tool_call_id", str), ("message_id", str)):
         if name in usual and not (isinstance(usual[name], kind) and usual[name]):
             del usual[name]  # kept below as it was given, where readers of other doors do not stumble over it

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import LeaseExpiredError
+from ..errors import InvalidArgumentError, LeaseExpiredError
+from . import arguments
 from .session_id import SessionKey
 
 
@@ -41,7 +42,7 @@ class LeaseRow:
     def from_dict(cls, data: Mapping[str, Any]) -> LeaseRow:
         """Return the row of plain data. Raises ValueError where it is damaged."""
         owner, generation, expires_at_s = data.get("owner"), data.get("generation"), data.get("expires_at_s")
-        if not isinstance(owner, (str, type(None))) or not isinstance(generation, int):
+        if not isinstance(owner, (str, type(None))) or type(generation) is not int:
             raise ValueError("not a lease")
         if not isinstance(expires_at_s, (int, float)):
             raise ValueError("not a lease")
@@ -53,7 +54,13 @@ def claimed(row: LeaseRow, owner: str, ttl_s: float, now_s: float) -> LeaseRow |
     Return the row after a claim; None while another holds the lease.
 
     A claim repeated by the same owner keeps its generation, so that it may be sent again when its answer got lost.
+
+    Raises:
+        InvalidArgumentError: An owner or a time that cannot be meant.
     """
+    if not arguments.text(owner, "owner"):
+        raise InvalidArgumentError("owner is text of at least one character: pass a name no other holder has.")
+    ttl_s = arguments.seconds(ttl_s, "ttl_s")
     if row.owner == owner and row.expires_at_s > now_s:
         return LeaseRow(owner, row.generation, now_s + ttl_s)
     if row.owner is not None and row.expires_at_s > now_s:
@@ -69,7 +76,7 @@ def renewed(row: LeaseRow, lease: Lease, ttl_s: float, now_s: float) -> LeaseRow
         LeaseExpiredError: Another claimed it since, or it was released.
     """
     check(row, lease)
-    return LeaseRow(lease.owner, lease.generation, now_s + ttl_s)
+    return LeaseRow(lease.owner, lease.generation, now_s + arguments.seconds(ttl_s, "ttl_s"))
 
 
 def released(row: LeaseRow, lease: Lease) -> LeaseRow | None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ..errors import InvalidArgumentError, shown
 from .arguments import at_least
-from .filters import Filter, evaluate, value_at
+from .filters import Filter, evaluate, is_field, value_at
 
 T = TypeVar("T")
 OrderBy = Sequence[str] | str | None
@@ -21,11 +21,22 @@ def names_of(order_by: OrderBy) -> list[tuple[str, bool]]:
     Raises:
         InvalidArgumentError: No text, or a list of other things than text.
     """
-    names = [order_by] if isinstance(order_by, str) else list(order_by or ())
+    if not isinstance(order_by, (str, Sequence, type(None))):
+        raise _no_order(order_by)
+    names = [order_by] if isinstance(order_by, str) else list([] if order_by is None else order_by)
     for name in names:
-        if not isinstance(name, str) or not name.strip("-"):
-            raise InvalidArgumentError(f"order_by is a field like updated_at or -updated_at, not {shown(name)}.")
+        if not isinstance(name, str) or not is_field(name.removeprefix("-")):
+            raise _no_order(name)
     return [(name.removeprefix("-"), name.startswith("-")) for name in names]
+
+
+def _no_order(order_by: object) -> InvalidArgumentError:
+    return InvalidArgumentError(f"order_by is a field like updated_at or -updated_at, not {shown(order_by)}.")
+
+
+def page_of(limit: int | None, offset: int) -> tuple[int | None, int]:
+    """Return a limit and an offset that can be meant. Raises InvalidArgumentError."""
+    return at_least(limit, "limit", 0, none=True), at_least(offset, "offset", 0) or 0
 
 
 def selected(
@@ -43,7 +54,7 @@ def selected(
         InvalidArgumentError: An order, limit or offset that cannot be meant. Nothing was read.
     """
     names = names_of(order_by)
-    limit, offset = at_least(limit, "limit", 0, none=True), at_least(offset, "offset", 0) or 0
+    limit, offset = page_of(limit, offset)
     pairs: Iterable[tuple[Mapping[str, Any], T]] = (pair for pair in found if evaluate(filters, pair[0]))
     if names:
         listed = list(pairs)

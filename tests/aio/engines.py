@@ -47,3 +47,12 @@ def owner_of(directory: Path | str, session_id: str) -> str | None:
     from praison_store.engines import json_leases
 
     return json_leases.row_of(f"{directory}/{session_id}.json").owner
+
+
+async def within(block: Any, *acts: Any) -> None:
+    """Enter a block, act on what it gives, wait for what is to be awaited, and leave."""
+    async with block as entered:
+        for act in acts:
+            done = act(entered) if callable(act) else act
+            if asyncio.iscoroutine(done):
+                await done

@@ -282,7 +282,7 @@ class _Handler(BaseHTTPRequestHandler):
             except ValueError as error:
                 status, answer, etag = 400, str(error).encode(), None
         else:
-            status, answer, etag = 500, b"", None
+            status, answer, etag = 200 if fault.body is not None else 500, b"", None
         if fault is not None and fault.drop:
             self.close_connection = True
             return

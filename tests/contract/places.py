@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from http_place import http
+from sql_places import mariadb, postgresql, sqlite
+
 from praison_store.engines import Engine
 from praison_store.engines.json_files import JsonFilesEngine
 from praison_store.engines.jsonl import JsonlEngine
@@ -22,6 +25,10 @@ ENGINES: dict[str, Callable[[Path], Engine]] = {
     "json_files": lambda path: JsonFilesEngine(str(path), durability="process"),
     "memory": lambda _path: MemoryEngine(),
     "jsonl": lambda path: JsonlEngine(str(path), durability="process"),
+    "sqlite": sqlite,
+    "postgresql": postgresql,
+    "mariadb": mariadb,
+    "http": http,
 }
 
 

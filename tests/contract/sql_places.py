@@ -14,6 +14,7 @@ from praison_store.engines.sql import SqlEngine
 
 POSTGRESQL = os.environ.get("PRAISON_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/test")
 MARIADB = os.environ.get("PRAISON_TEST_MARIADB", "mysql://root@127.0.0.1:3306/test")
+_PREFIX = "praison_test_"
 _DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
 
 
@@ -64,17 +65,36 @@ def _database(server: str, process: int) -> str:
     """Make a database for a process; it is dropped when the process ends."""
     url = sa.make_url(server)
     url = url.set(drivername=_DRIVERS[url.get_backend_name()])
-    name = f"praison_test_{process}"
+    name = f"{_PREFIX}{process}"
     admin = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
 
-    def drop() -> None:
+    def drop(name: str = name) -> None:
         if os.getpid() == process:
             force = " WITH (FORCE)" if url.get_backend_name() == "postgresql" else ""
             with admin.connect() as conn:
                 conn.execute(sa.text(f"DROP DATABASE IF EXISTS {name}{force}"))
 
-    drop()
+    with admin.connect() as conn:
+        names = set(sa.inspect(conn).get_schema_names()) if url.get_backend_name() == "mysql" else set(
+            conn.scalars(sa.text("SELECT datname FROM pg_database")))
+    for left_behind in names:
+        if left_behind == name or _is_of_the_dead(left_behind, url):
+            drop(left_behind)
     with admin.connect() as conn:
         conn.execute(sa.text(f"CREATE DATABASE {name}"))
     atexit.register(drop)
     return url.set(database=name).render_as_string(hide_password=False)
+
+
+def _is_of_the_dead(name: str, url: sa.URL) -> bool:
+    """Tell whether a database is of a process of this machine that was killed, and could not drop it."""
+    number = name.removeprefix(_PREFIX)
+    if number == name or not number.isdigit() or url.host not in ("127.0.0.1", "localhost"):
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
+import json
 import logging
 import socket
 import sys
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 from http_place import Service
 
+from praison_store import SessionManager
 from praison_store.aio.contract import AsyncEngine
 from praison_store.aio.http import AsyncHttpEngine
 from praison_store.engines import Engine
@@ -31,6 +34,8 @@ from praison_store.errors import (
     StoreWriteError,
     UnsupportedOperationError,
 )
+from praison_store.model import portable
+from praison_store.model.lease import LeaseRow
 from praison_store.model.message import new_record
 from praison_store.model.session_id import SessionKey
 from praison_store.retention import policy_named
@@ -141,6 +146,61 @@ def test_D7_a_lost_answer_is_found_below_what_others_wrote_since(
         say(act, "b")
         writing.result()
     assert [*"abxyz"] == texts(act)
+
+
+def test_D3_where_another_came_first_behind_a_lost_request_it_is_made_anew(
+    service: Service, act: Act, other: HttpEngine
+) -> None:
+    """Goal: a write that never arrived is told from one that did. Method: lose the request; another writes; then look."""
+    for begun in (False, True):
+        service.inject(method="PUT", drop=True)
+        look = service.inject(method="GET", after="PUT", hold=threading.Event())
+        with ThreadPoolExecutor(1) as pool:
+
+            def write(look: Any = look) -> None:
+                service.held.acquire()
+                say_with(other, "x")
+                look.hold.set()
+
+            writing = pool.submit(write)
+            assert (4 if begun else 2) == say(act, "b")
+            writing.result()
+    assert [*"xbxb"] == texts(act)
+
+
+def test_a_client_that_drops_our_list_of_writes_costs_no_message(service: Service, act: Act) -> None:
+    """Goal: the list begins anew. Method: take it out of the document; then lose answers again."""
+    say(act, "a")
+    kept = service.documents[KEY]
+    document = json.loads(kept.raw)
+    del document["recent_writes"]
+    kept.raw = json.dumps(document).encode()
+    for text in "bc":
+        service.inject(method="PUT", drop=True, done_first=text == "b")
+        say(act, text)
+    assert [*"abc"] == texts(act)
+
+
+def test_a_session_is_kept_with_what_only_the_standard_json_can_hold(service: Service, act: Act) -> None:
+    """Goal: an import loses nothing, archive included. Method: NaN, a long integer, long digits in a text; then append."""
+    odd = {"nan": float("nan"), "long": 2**70, "digits": "1" * 40}
+    archived = [new_record("user", "old", NOW_S)]
+    session = portable.imported({"session_id": "s", "messages": [{"role": "user", "content": "a", "metadata": odd}],
+                                 "archived_messages": archived})
+    act("update", KEY, portable.become(session), now_s=NOW_S, policy=ALL)
+    say(act, "b")
+    found, past = act("whole", KEY)
+    assert repr(odd) == repr(found.messages[0].metadata)
+    assert (["a", "b"], archived) == ([message.content for message in found.messages], past)
+
+
+def test_a_message_id_that_is_taken_is_told_of(
+    service: Service, act: Act, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Goal: a message that is not stored is not silent. Method: another text under the id of the first."""
+    say(act, "a", message_id="m")
+    assert 1 == say(act, "b", message_id="m")
+    assert [] != [record for record in caplog.records if "taken by another message" in record.getMessage()]
 
 
 def test_D7_where_nothing_tells_the_outcome_is_called_unknown(
@@ -291,7 +351,7 @@ def test_D5_what_is_no_session_is_an_error_and_not_an_empty_one(service: Service
     say(act, "a")
     service.inject(method="GET", times=100, body=body)
     for call in (lambda: act("read", KEY, None), lambda: say(act, "b"), lambda: act("delete", KEY)):
-        with pytest.raises(StoreReadError):
+        with pytest.raises(StoreReadError, match="is not what this package keeps"):
             call()
     service.faults.clear()
     assert ["a"] == texts(act)
@@ -303,13 +363,13 @@ def test_what_is_no_listing_is_an_error_and_not_an_empty_one(service: Service, a
     """Goal: no session is hidden. Method: each body in place of a listing."""
     service.inject(method="GET", times=100, body=body)
     for call in (lambda: act("find"), lambda: act("count"), lambda: act("search", ["x"])):
-        with pytest.raises(StoreReadError):
+        with pytest.raises(StoreReadError, match="is not what this package keeps"):
             call()
 
 
 def test_everything_ends_in_a_bounded_time(service: Service, acting: Callable[..., Act]) -> None:
     """Goal: a service that says nothing hangs nobody. Method: hold reads, then writes, beyond the limit."""
-    act = acting(timeout_s=0.1, retries=0)
+    act = acting(timeout_s=0.5, retries=0)
     say(act, "a")
     for method, error in (("GET", StoreReadError), ("PUT", OutcomeUnknownError), ("DELETE", OutcomeUnknownError)):
         silent = service.inject(method=method, hold=threading.Event())
@@ -355,6 +415,25 @@ def test_D3_8_tasks_append_50_each_and_none_is_lost(service: Service) -> None:
     said = asyncio.run(all_of_them())
     assert {f"{writer}-{n}" for writer in range(8) for n in range(50)} == set(said)
     assert 400 == len(said)
+
+
+def test_D3_managers_on_one_service_merge_what_they_save(service: Service) -> None:
+    """Goal: the sync manager runs on a service. Method: four managers in threads, ten messages and a key each."""
+
+    def work(number: int) -> None:
+        with SessionManager({"backend": service.url, "autosave_interval": 0}) as manager:
+            session = manager.create_session("s")
+            for n in range(10):
+                session.add_message({"role": "user", "content": f"{number}-{n}"})
+                session.update_metadata({f"k{number}": n})
+                manager.save_session(session)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    with SessionManager({"backend": service.url}) as manager:
+        session = manager.load_session("s")
+    assert {f"{number}-{n}" for number in range(4) for n in range(10)} == {m["content"] for m in session.messages}
+    assert (40, {f"k{number}": 9 for number in range(4)}) == (len(session.messages), session.metadata)
 
 
 def test_D3_a_session_begun_anew_at_the_same_revision_is_not_overwritten(
@@ -511,6 +590,52 @@ def test_a_lease_given_back_twice_over_a_bad_line_is_given_back(service: Service
     assert 1 == say(act, "in time", lease=other)
 
 
+def test_late_writes_under_a_lost_lease_are_refused_in_one_request(service: Service, act: Act) -> None:
+    """Goal: fencing is the service's. Method: lose the lease, before the write begins and between its two requests."""
+    say(act, "a")
+    lease = act("claim", KEY, "me", 60.0)
+    assert lease.generation == act("renew", lease, 90.0).generation
+    assert 2 == say(act, "b", lease=lease)
+
+    def lose(session: Any) -> None:
+        service.leases[KEY] = LeaseRow("you", lease.generation + 1, lease.expires_at_s)
+
+    for late in (
+        lambda: act("update", KEY, lose, now_s=NOW_S, policy=ALL, lease=lease), lambda: say(act, "c", lease=lease),
+        lambda: act("delete", KEY, lease=lease), lambda: act("renew", lease, 5.0),
+    ):
+        with pytest.raises(LeaseExpiredError):
+            late()
+    assert act("release", lease) is False
+    assert act("claim", KEY, "me", 5.0) is None
+    assert ["a", "b"] == texts(act)
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_a_request_about_leases_or_a_delete_that_fails_is_an_error(
+    service: Service, acting: Callable[..., Act], status: int
+) -> None:
+    """Goal: no failure looks like a lease, or like none. Method: each request, refused."""
+    act = acting(retries=1)
+    say(act, "a")
+    lease = act("claim", KEY, "me", 60.0)
+    for method in ("PUT", "DELETE"):
+        service.inject(method=method, times=100, status=status)
+    for call in (
+        lambda: act("claim", KEY, "me", 5.0), lambda: act("renew", lease, 5.0), lambda: act("release", lease),
+        lambda: act("delete", KEY),
+    ):
+        with pytest.raises(StoreWriteError, match=f"{status}"):
+            call()
+    service.inject(method="GET", times=100, status=status)
+    with pytest.raises(StoreReadError, match=f"{status}"):
+        act("find")
+    service.faults.clear()
+    service.inject(method="PUT", body=b'{"owner": 5}', below="lease")
+    with pytest.raises(StoreReadError, match="no lease"):
+        act("claim", KEY, "me", 5.0)
+
+
 # ---- tasks and loops ---------------------------------------------------------------------------------------------
 
 
@@ -570,3 +695,66 @@ def test_one_engine_serves_several_loops_and_leaves_nothing_open(service: Servic
         assert [1, 1] == list(pool.map(lambda name: asyncio.run(write(name)), "de"))
     gc.collect()
     assert set("abcde") == {key.session_id for key in service.documents}
+
+
+def test_an_answer_that_trickles_in_ends_in_a_bounded_time(acting: Callable[..., Act]) -> None:
+    """Goal: a limit for the whole, not only for each part. Method: a service that sends a byte now and then."""
+    ended = threading.Event()
+
+    def trickle(listening: socket.socket) -> None:
+        peer, _ = listening.accept()
+        with peer, contextlib.suppress(OSError):  # the client hangs up, which is what is wanted
+            peer.recv(65536)
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+            while not ended.wait(0.02):
+                peer.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        pool.submit(trickle, listening)
+        act = acting(f"http://127.0.0.1:{listening.getsockname()[1]}", timeout_s=0.1, retries=0)
+        with pytest.raises(StoreReadError, match="no whole answer"):
+            act("read", KEY, None)
+        ended.set()
+
+
+def test_a_thread_that_closes_the_engine_disturbs_no_other(service: Service) -> None:
+    """Goal: close gives back connections, and no more. Method: one thread closes all the time, one appends."""
+    engine = HttpEngine(service.url)
+    done = threading.Event()
+
+    def close() -> None:
+        while not done.is_set():
+            engine.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        closing = pool.submit(close)
+        for n in range(20):
+            say_with(engine, f"{n}")
+        done.set()
+        closing.result()
+    assert [f"{n}" for n in range(20)] == [message["content"] for message in engine.history(KEY, None)]
+    engine.close()
+
+
+def test_an_engine_closed_in_one_loop_closes_in_the_others(service: Service) -> None:
+    """Goal: close leaves nothing open anywhere. Method: a loop in another thread, open while this one closes."""
+    engine = AsyncHttpEngine(service.url)
+    opened, closed = threading.Event(), threading.Event()
+
+    async def elsewhere() -> None:
+        await engine.exists(KEY)
+        opened.set()
+        await asyncio.to_thread(closed.wait, 30.0)
+        assert await engine.exists(KEY) is False
+
+    async def here() -> None:
+        await asyncio.to_thread(opened.wait, 30.0)
+        await engine.exists(KEY)
+        await engine.close()
+        closed.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(lambda: asyncio.run(elsewhere()))
+        asyncio.run(here())
+        other.result()
+    gc.collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -209,6 +210,34 @@ def test_D9_a_window_is_cut_alike_by_every_engine(engine: Engine, label: str, ba
     for newest in (None, 1, 2, 3, 7):
         assert model.history(KEY, newest) == engine.history(KEY, newest)
         assert model.read(KEY, newest) == engine.read(KEY, newest)
+
+
+@pytest.mark.parametrize("leading", [0, 2])
+def test_D9_the_newest_of_a_long_session_are_found_alike_by_every_engine(engine: Engine, leading: int) -> None:
+    """Goal: a short look at a long session cuts no exchange. Method: 400 messages, calls far from and near results."""
+    chance, open_calls, said = random.Random(leading), [], []
+    for number in range(400):
+        record: Record = {"role": "system" if number < leading else "user", "content": str(number), "timestamp": NOW_S, "metadata": {}}
+        kind = chance.random()
+        if number >= leading and kind < 0.15:
+            record |= {"role": "assistant", "tool_calls": [{"id": f"c{number}"}]}
+            open_calls.append(f"c{number}")
+        elif number >= leading and kind < 0.3 and open_calls:
+            record |= {"role": "tool", "tool_call_id": open_calls.pop(chance.choice([0, -1]))}
+        elif number >= leading and kind < 0.33:
+            record |= {"role": "tool"}
+        said.append(record)
+    engine.append(KEY, said, now_s=NOW_S, policy=ALL)
+    model = SessionData("s", [SessionMessage.from_dict(record) for record in said])
+    for newest in (1, 2, 3, 5, 17, 60, 100, 150, 399, 400, 500):
+        assert model.get_chat_history(newest) == engine.history(KEY, newest), newest
+    engine.update(KEY, lambda session: session.messages.__delitem__(slice(leading, None)), now_s=NOW_S, policy=ALL)
+    plain = [new_record("user", str(number), NOW_S) for number in range(400)]
+    engine.append(KEY, plain, now_s=NOW_S, policy=ALL)
+    for newest in (1, 2, 3, 50):
+        kept = min(leading, newest - 1)
+        expected = [str(number) for number in [*range(kept), *range(400 - newest + kept, 400)]]
+        assert expected == texts(engine, newest=newest)
 
 
 def test_D9_a_checkpoint_moves_with_the_window(engine: Engine) -> None:

@@ -205,8 +205,9 @@ def test_D1_D2_a_kill_at_any_call_leaves_the_old_session_or_the_new(tmp_path: Pa
                 os._exit(1)
         assert -signal.SIGKILL == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         assert state_of(directory) in (rehearsed.before, rehearsed.after), f"{name} at {index}"
-        for leftover in directory.glob("*.tmp"):
-            leftover.unlink()
+        leftovers = sorted(path.name for path in directory.glob("*.tmp"))
+        assert leftovers == opened(directory).vacuum().removed
+        assert [] == list(directory.glob("*.tmp"))
         go_on(rehearsed, directory, f"{name} at {index}")
         shutil.rmtree(directory)
 
@@ -477,4 +478,85 @@ def test_messages_that_look_like_the_logs_own_lines_are_messages(tmp_path: Path)
     assert ["a", mark, "x"] == [message.content for message in session.messages]
     assert (json.loads(mark), 9) == (session.messages[1].metadata, session.messages[2].extra["messages"])
     assert 3 == say(engine, "b")
+    engine.close()
+
+
+def test_D1_D5_a_damaged_log_is_served_where_it_cannot_be_repaired_now(tmp_path: Path) -> None:
+    """Goal: a stopped writer keeps nobody from what is whole. Method: damage a log while its turn is taken; look."""
+    engine = opened(tmp_path)
+    for text in "abcdef":
+        say(engine, text, policy=ARCHIVE)
+    number = next(index for index, line in enumerate(lines_of(tmp_path)) if b'"content":"b"' in line)
+    raw = spoil(tmp_path, number, b"#" + lines_of(tmp_path)[number][1:])
+    second = next(index for index, line in enumerate(lines_of(tmp_path)) if b'"content":"e"' in line)
+    raw = spoil(tmp_path, second, b"#" + lines_of(tmp_path)[second][1:])
+    path = tmp_path / "s.jsonl"
+    with log.writing(str(path), timeout_s=0.0, durability="process"):
+        whole = engine.whole(KEY)
+        assert whole is not None
+        assert (["f"], ["a", "c", "d"]) == ([one.content for one in whole[0].messages], [one["content"] for one in whole[1]])
+        assert str(path) == whole[0].metadata["recovered_from"]
+        assert ["f"] == [message["content"] for message in engine.history(KEY, 5)]
+        assert engine.exists(KEY)
+    assert raw == path.read_bytes(), "nothing was changed meanwhile"
+    say(engine, "g")
+    assert ["f", "g"] == [message["content"] for message in engine.history(KEY, None)]
+    [kept] = (tmp_path / ".quarantine").iterdir()
+    assert raw == kept.read_bytes()[: len(raw)]
+    engine.close()
+
+
+def test_D5_a_log_of_which_nothing_is_whole_is_refused_and_kept(tmp_path: Path) -> None:
+    """Goal: it never looks empty. Method: damage its only message; then what it says of whose it is."""
+    engine = opened(tmp_path)
+    say(engine, "a")
+    raw = spoil(tmp_path, 1, b"#\n")
+    with pytest.raises(CorruptSessionError, match="line 2"):
+        engine.history(KEY, None)
+    assert raw == (tmp_path / "s.jsonl").read_bytes()
+    engine.delete(SessionKey("unknown"))
+    engine.close()
+    other = opened(tmp_path / "other")
+    say(other, "a", "b")
+    lines = lines_of(tmp_path / "other")
+    moved = lines[0].replace(b'"s"', b'"someone"') + lines[1][:9] + b"\n" + b"".join(lines[2:])
+    (tmp_path / "other" / "s.jsonl").write_bytes(moved)
+    with pytest.raises(CorruptSessionError, match="someone"):
+        other.read(KEY, None)
+    other.close()
+
+
+def test_lines_longer_than_any_buffer_are_read_and_cut(tmp_path: Path) -> None:
+    """Goal: no size is a limit. Method: messages and a title of megabytes, with ids, torn and whole."""
+    engine, long = opened(tmp_path), "y" * 3_000_000
+
+    def change(session: SessionData) -> None:
+        session.metadata["title"] = long
+
+    engine.update(KEY, change, now_s=1.0, policy=ALL)
+    for text in ("a", long, "b"):
+        say(engine, text)
+    whole = (tmp_path / "s.jsonl").read_bytes()
+    for text in ("a", long, "b"):
+        say(engine, text)
+    assert whole == (tmp_path / "s.jsonl").read_bytes(), "their ids are there"
+    with (tmp_path / "s.jsonl").open("ab") as file:
+        file.write(b'{"role":"user","content":"' + b"z" * 1_000_000)
+    assert ["a", long, "b"] == [message["content"] for message in engine.history(KEY, None)]
+    assert [(long, 3)] == [(info.metadata["title"], info.message_count) for info in engine.find()]
+    say(engine, "c", policy=TRUNCATE)
+    assert ["b", "c"] == [message["content"] for message in engine.history(KEY, None)]
+    engine.close()
+
+
+def test_ids_of_more_sessions_than_are_remembered_are_known_all_the_same(tmp_path: Path) -> None:
+    """Goal: forgetting costs a read, not a message. Method: 40 sessions by turns; each message is sent three times."""
+    engine = opened(tmp_path, durability="process")
+    for _ in range(3):
+        for number in range(40):
+            for text in ("a", "b"):
+                record = new_record("user", text, 1.0, message_id=text)
+                engine.append(SessionKey(f"s{number}"), [record], now_s=1.0, policy=ALL)
+    assert [["a", "b"]] * 40 == [
+        [message["content"] for message in engine.history(SessionKey(f"s{number}"), None)] for number in range(40)]
     engine.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from praison_store.disk import log
 from praison_store.engines.jsonl import JsonlEngine
+from praison_store.engines.memory import MemoryEngine
 from praison_store.errors import LeaseExpiredError, StoreWriteError
 from praison_store.model.message import new_record
 from praison_store.model.session import SessionData
@@ -108,7 +110,7 @@ def rename(directory: str, writer: str, count: int) -> None:
     engine = opened(directory)
     for number in range(count):
         def change(session: SessionData, key: str = f"{writer}:{number}") -> None:
-            session.context[key] = number
+            session.context[key] = True
 
         engine.update(KEY, change, now_s=1.0, policy=ALL)
 
@@ -242,3 +244,28 @@ def test_a_fork_inside_a_turn_leaves_the_turn_to_the_parent(tmp_path: Path) -> N
     os.waitpid(pid, 0)
     os.close(told)
     assert ["parent:0", "parent:1"] == everything(str(tmp_path))
+
+
+@needs_fork
+def test_a_child_forked_while_a_thread_holds_a_mutex_goes_on(tmp_path: Path) -> None:
+    """Goal: no child hangs on its parent's mutex. Method: fork with both engines' mutexes held, and use them there."""
+    engine, memory = opened(str(tmp_path)), MemoryEngine()
+    say(engine, "parent:0", message_id="0")
+    with engine._ids._mutex, memory._mutex:
+        pid = os.fork()
+        if pid == 0:
+            failed = 1
+            try:
+                threading.Timer(DEADLINE_S, os._exit, (2,)).start()
+                say(engine, "parent:0", message_id="0")
+                say(engine, "child:0", message_id="1")
+                thread = threading.Thread(target=memory.count)
+                thread.start()
+                thread.join()
+                failed = 0
+            finally:
+                os._exit(failed)
+        assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    say(engine, "child:0", message_id="1")
+    assert ["parent:0", "child:0"] == everything(str(tmp_path))
+    engine.close()

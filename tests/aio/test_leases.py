@@ -1,0 +1,180 @@
+"""A lease held by a block: it is kept alive, its loss is told at once, and a late holder changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aio.engines import WatchedEngine, owner_of, within
+
+from praison_store.aio import LeaseExpiredError, LeaseHeldError, SessionManager
+from praison_store.errors import InvalidArgumentError, StoreWriteError
+from praison_store.model.lease import Lease
+from praison_store.model.message import new_record
+from praison_store.retention import policy_named
+
+ALL = policy_named("keep_all", 1)
+
+
+def stealing(engine: WatchedEngine) -> Any:
+    """Return what lets another take the lease in front of a renewal."""
+
+    async def steal(lease: Lease, _ttl_s: float) -> None:
+        await engine.inner.release(lease)
+        assert await engine.inner.claim(lease.key, "thief", 30.0)
+
+    return steal
+
+
+def test_a_lost_lease_comes_out_of_the_block_and_late_writes_are_refused(tmp_path: Path) -> None:
+    """Goal: a holder is told at its next await. Method: steal the lease at a heartbeat, in each kind of block."""
+
+    async def main() -> None:
+        engine = WatchedEngine(tmp_path)
+        manager = SessionManager(engine=engine, lock_ttl=30, heartbeat_interval=0.01)
+        engine.before["renew"] = stealing(engine)
+        with pytest.raises(LeaseExpiredError):
+            async with manager.agent_lock.acquire("s", "agent") as held:
+                await asyncio.Event().wait()
+        task = asyncio.current_task()
+        assert task is not None
+        assert (0, "thief") == (task.cancelling(), owner_of(tmp_path, "s"))
+        with pytest.raises(LeaseExpiredError):
+            held.check()
+        record = new_record("user", "late", 1.0)
+        with pytest.raises(LeaseExpiredError):
+            await engine.inner.append(held.key, [record], now_s=1.0, policy=ALL, lease=held.lease)
+        with pytest.raises(LeaseExpiredError):
+            await within(manager.session("t"), lambda session: session.context.update(late=True), asyncio.Event().wait())
+        assert (None, "thief") == (await manager.get_session("t"), owner_of(tmp_path, "t"))
+
+    asyncio.run(main())
+
+
+def test_a_write_under_a_lease_that_was_lost_unnoticed_is_refused(tmp_path: Path) -> None:
+    """Goal: fencing does not rest on the heartbeat. Method: steal the lease while none beats, and leave the block."""
+
+    async def main() -> None:
+        engine = WatchedEngine(tmp_path)
+        manager = SessionManager(engine=engine)
+
+        async def steal(session: Any) -> None:
+            await stealing(engine)(manager.agent_lock.holders[session.key].lease, 0.0)
+
+        acts = {"write": lambda session: session.context.update(late=True),
+                "reading": lambda session: setattr(session, "is_deleted", True)}
+        for work, act in acts.items():
+            with pytest.raises(LeaseExpiredError):
+                await within(manager.session(work), act, steal)
+            assert (None, "thief") == (await manager.get_session(work), owner_of(tmp_path, work))
+        with pytest.raises(LeaseExpiredError):
+            await within(manager.agent_lock.acquire("lock", "agent"), lambda held: stealing(engine)(held.lease, 0.0))
+
+    asyncio.run(main())
+
+
+def test_a_renewal_that_fails_is_tried_again_and_one_that_never_answers_ends_the_block(tmp_path: Path) -> None:
+    """Goal: one lost packet is no lost lease. Method: renewals that raise, then succeed; then one that hangs."""
+
+    async def main() -> None:
+        engine = WatchedEngine(tmp_path)
+        manager = SessionManager(engine=engine, lock_ttl=20, heartbeat_interval=0.01)
+        renewed = asyncio.Event()
+        failures = iter([True, True])
+
+        def fail(*_arguments: Any) -> None:
+            if next(failures, False):
+                raise StoreWriteError("no network", path="s")
+            renewed.set()
+
+        engine.before["renew"] = fail
+        async with manager.agent_lock.acquire("s", "agent") as held:
+            await renewed.wait()
+            held.check()
+        released = asyncio.Event()
+        engine.before["renew"] = lambda *_arguments: released.wait()
+        impatient = SessionManager(engine=engine, lock_ttl=0.1, heartbeat_interval=0.05)
+
+        async def wait_and_release() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                released.set()
+
+        with pytest.raises(LeaseExpiredError):
+            await within(impatient.agent_lock.acquire("s", "agent"), wait_and_release())
+        assert None is owner_of(tmp_path, "s")
+
+    asyncio.run(main())
+
+
+def test_a_cancellation_from_outside_stays_one_although_the_lease_is_lost(tmp_path: Path) -> None:
+    """Goal: who cancels a task is heard. Method: cancel it in the same turn of the loop in which the lease is lost."""
+
+    async def main() -> None:
+        engine = WatchedEngine(tmp_path)
+        manager = SessionManager(engine=engine, lock_ttl=30, heartbeat_interval=0.01)
+        lost = asyncio.Event()
+
+        async def hold() -> None:
+            async with manager.agent_lock.acquire("s", "agent"):
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    lost.set()
+                    await asyncio.Event().wait()
+
+        engine.before["renew"] = stealing(engine)
+        task = asyncio.ensure_future(hold())
+        await lost.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert {} == manager.agent_lock.holders
+
+    asyncio.run(main())
+
+
+def test_an_owner_is_never_used_twice_and_generations_grow(tmp_path: Path) -> None:
+    """Goal: a holder is told from every other. Method: acquire one lock again and again, as one agent."""
+
+    async def main() -> None:
+        manager = SessionManager(endpoint=str(tmp_path))
+        seen = []
+        for _ in range(5):
+            async with manager.agent_lock.acquire("s", "agent", user_id="alice") as held:
+                seen.append((held.generation, held.owner))
+        assert [1, 2, 3, 4, 5] == [generation for generation, _owner in seen]
+        assert 5 == len({owner for _generation, owner in seen})
+        await manager.cleanup()
+
+    asyncio.run(main())
+
+
+def test_a_block_of_the_same_task_shares_the_lock_and_another_task_does_not(tmp_path: Path) -> None:
+    """Goal: an agent's run may open its session. Method: a session and a lock inside a lock; a task beside it."""
+
+    async def main() -> None:
+        manager = SessionManager(endpoint=str(tmp_path))
+        async with manager.agent_lock.acquire("s", "agent") as outer:
+            async with manager.agent_lock.acquire("s", "agent") as inner:
+                assert outer is inner
+            async with manager.session("s") as session:
+                session.context["a"] = 1
+            assert outer.owner == owner_of(tmp_path, "s")
+
+            async def beside() -> None:
+                async with manager.session("s", on_busy="fail"):
+                    pass
+
+            with pytest.raises(LeaseHeldError):
+                await asyncio.ensure_future(beside())
+        assert None is owner_of(tmp_path, "s")
+        for wrong in ({"on_busy": "perhaps"}, {"wait_timeout": -1}):
+            with pytest.raises(InvalidArgumentError):
+                manager.agent_lock.acquire("s", "agent", **wrong)  # type: ignore[arg-type]  # wrong on purpose
+        await manager.cleanup()
+
+    asyncio.run(main())
