@@ -142,11 +142,15 @@ class LogView:
         else:
             firsts = self.records(self.head())
         firsts = firsts[: limit - 1]
-        kept = self._tail(limit - len(firsts) + _MARGIN)
-        start = closed_start(kept, limit - len(firsts)) if kept else None
+        wanted = limit - len(firsts)
+        tail = self._tail(wanted + _MARGIN)
+        if tail and not any(b"tool" in entry.line for entry in tail[-wanted:]):
+            return firsts + self.records(tail[-wanted:])  # every mark of a result has "tool" in its name
+        kept = self.records(tail)
+        start = closed_start(kept, wanted) if kept else None
         return None if start is None else firsts + kept[start:]
 
-    def _tail(self, count: int) -> list[Record]:
+    def _tail(self, count: int) -> list[Entry]:
         """Return so many of the window's last messages; none where there are fewer."""
         mark, size_bytes = self.known(), count * _LINE_BYTES + _TAIL_BYTES
         while True:
@@ -155,7 +159,7 @@ class LogView:
             skipped = 0 if start == mark.window_at else raw.find(b"\n") + 1
             found = form.messages_in(raw[skipped:], start + skipped)
             if len(found) >= count:
-                return self.records(found[-count:])
+                return found[-count:]
             if start == mark.window_at:
                 return []
             size_bytes *= 4

@@ -178,3 +178,35 @@ def test_a_block_of_the_same_task_shares_the_lock_and_another_task_does_not(tmp_
         await manager.cleanup()
 
     asyncio.run(main())
+
+
+def test_a_late_write_in_a_worker_thread_is_refused_too(tmp_path: Path) -> None:
+    """Goal: the last write carries its lease. Method: a new session, a changed one and a message, each lease stolen."""
+
+    async def main() -> None:
+        manager = SessionManager(endpoint=str(tmp_path))
+
+        async def steal(session: Any) -> None:
+            lease = manager.agent_lock.holders[session.key].lease
+            assert lease is not None
+            await manager.engine.release(lease)
+            assert await manager.engine.claim(session.key, "thief", 30.0)
+
+        async with manager.session("old") as session:
+            session.context["a"] = 1
+        async with manager.session("said") as session:
+            session.context["a"] = 1
+        acts = {"new": lambda session: session.context.update(a=2), "old": lambda session: session.context.update(a=2),
+                "said": lambda session: session.add_user_message("late")}
+        for session_id, act in acts.items():
+            with pytest.raises(LeaseExpiredError):
+                await within(manager.session(session_id), act, steal)
+            assert "thief" == owner_of(tmp_path, session_id)
+        assert None is await manager.get_session("new")
+        for session_id in ("old", "said"):
+            found = await manager.get_session(session_id)
+            assert found is not None
+            assert ({"a": 1}, []) == (found.context, found.messages)
+        await manager.cleanup()
+
+    asyncio.run(main())
