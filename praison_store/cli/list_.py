@@ -46,7 +46,8 @@ def _print_table(rows: list[Record], *, more: bool) -> None:
     sizes = ["Size"] if console.width >= _WIDE_COLUMNS else []
     table = grid("Session", *fields, "Messages", *sizes, "Last write", right=("Messages", "Size"))
     # Titles and agents give way first; an id is there to be copied, and a number cut in two is another number.
-    table.columns[0].width = min(console.width // 3, max(_ID_COLUMNS, *(cell(row["session_id"]).cell_len for row in rows)))
+    id_columns = max(cell(row["session_id"]).cell_len for row in rows)
+    table.columns[0].width = min(console.width // 3, max(_ID_COLUMNS, id_columns))
     for column in table.columns[1 : 1 + len(fields)]:
         column.max_width = _TITLE_COLUMNS
     for column in table.columns[1 + len(fields) :]:

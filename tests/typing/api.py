@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, assert_type
 
 from praison_store import (
+    AgentLockExpiredError,
     CheckReport,
     CompactionCheckpoint,
     CorruptSessionError,
@@ -13,21 +14,26 @@ from praison_store import (
     InvalidArgumentError,
     InvalidMessageError,
     InvalidSessionIdError,
+    LeaseExpiredError,
+    LeaseHeldError,
     LockTimeoutError,
     MissingExtraError,
     OutcomeUnknownError,
     Problem,
     RevisionConflictError,
+    Session,
     SessionData,
     SessionExistsError,
     SessionHit,
     SessionInfo,
+    SessionManager,
     SessionMessage,
     SessionNotFoundError,
     SessionStoreError,
     SessionSummary,
     StoreReadError,
     StoreWriteError,
+    TableNotFoundError,
     UnsupportedOperationError,
     VacuumReport,
     get_default_session_store,
@@ -119,6 +125,13 @@ def failing(store: DefaultSessionStore) -> None:
         assert_type(error.session_id, str)
     except RevisionConflictError as error:
         assert_type((error.expected_revision, error.revision), tuple[int, int])
+    except LeaseHeldError as error:
+        assert_type((error.session_id, error.waited_s), tuple[str, float])
+    except LeaseExpiredError as error:
+        assert_type((error.session_id, error.generation), tuple[str, int])
+        assert isinstance(error, AgentLockExpiredError)
+    except TableNotFoundError as error:
+        assert_type(error.table, str)
     except UnsupportedOperationError as error:
         assert_type(error.operation, str)
     except MissingExtraError as error:
@@ -127,6 +140,17 @@ def failing(store: DefaultSessionStore) -> None:
         assert_type(error.message, str)
     except SessionStoreError as error:
         assert_type(error.fields, dict[str, Any])
+
+
+def named(path: Path) -> None:
+    """Use sessions that are live in memory."""
+    with SessionManager({"session": {"backend": "memory", "storage_path": str(path)}}) as manager:
+        session: Session = manager.create_session("s", branch_from=None)
+        session.add_message({"role": "user", "content": "x", "model": "m"})
+        assert_type(session.get_messages(limit=5), list[dict[str, Any]])
+        session.update_metadata({"k": 1})
+        manager.save_session(session)
+        assert_type([info.message_count for info in manager.list_sessions()], list[int])
 
 
 def opening(adapter: object) -> None:
