@@ -49,6 +49,9 @@ def history(conn: Connection, key: SessionKey, newest: int | None) -> list[Recor
     row = row_of(conn, id_of(key))
     if row is None:
         return []
+    shown = sql_window.plain(conn, row, newest)
+    if shown is not None:
+        return shown
     return [llm_message(record) for record in records_of(sql_window.newest_rows(conn, row, newest).rows)]
 
 

@@ -15,7 +15,7 @@ from ..model.recall import text_of
 from ..model.session import CompactionCheckpoint, SessionData, SessionInfo
 from ..model.session_id import SessionKey, file_stem
 
-CALL, RESULT = 1, 2
+CALL, RESULT, OTHER = 1, 2, 4
 PACKED_FROM_BYTES = 1024
 Encode = Callable[[Any], bytes]
 
@@ -109,8 +109,10 @@ def _time_of(timestamp: Any) -> float | None:
 
 
 def _exchange_of(record: Mapping[str, Any]) -> int:
-    calls = bool(call_ids(record) or record.get("tool_calls"))
-    return CALL * calls + RESULT * bool(result_ids(record))
+    """Return the marks of a message's tool fields; OTHER where role and content alone do not show it."""
+    calls, role = bool(call_ids(record) or record.get("tool_calls")), record.get("role")
+    is_other = record.get("tool_call_id") is not None or not isinstance(role, str) or not is_unicode(role)
+    return CALL * calls + RESULT * bool(result_ids(record)) + OTHER * is_other
 
 
 def _search_text(content: Any) -> str | None:

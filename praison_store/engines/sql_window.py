@@ -12,7 +12,7 @@ from ..model.exchanges import call_ids, newest_window, result_ids
 from ..model.message import Record
 from ..model.session import CompactionCheckpoint
 from ..retention import Policy
-from .sql_rows import CALL, RESULT, encoder, records_of
+from .sql_rows import CALL, RESULT, encoder, records_of, text_out
 from .sql_tables import messages as table
 
 COLUMNS = (
@@ -20,6 +20,7 @@ COLUMNS = (
     table.c.size_bytes,
 )
 _MARKS = (table.c.seq, table.c.exchange, table.c.size_bytes)
+_PLAIN = (table.c.role, table.c.content, table.c.is_json, table.c.exchange)
 
 
 def _statements(columns: tuple[Any, ...]) -> tuple[Any, Any, Any]:
@@ -33,7 +34,7 @@ def _statements(columns: tuple[Any, ...]) -> tuple[Any, Any, Any]:
     return ranged, ranged.limit(most), window.order_by(table.c.seq.desc()).limit(most)
 
 
-_STATEMENTS = {columns: _statements(columns) for columns in (COLUMNS, _MARKS)}
+_STATEMENTS = {columns: _statements(columns) for columns in (COLUMNS, _MARKS, _PLAIN)}
 
 
 class Newest(NamedTuple):
@@ -78,6 +79,27 @@ def rows(
         if len(some) == missing:
             return found + some
     return found + list(conn.execute(oldest, {**given, "most": missing})) if missing else found
+
+
+def plain(conn: Connection, session: Any, newest: int | None) -> list[Record] | None:
+    """
+    Return the newest messages as a model takes them, from two columns; None where one of them has more to show.
+
+    Cost: what is returned, with no JSON decoded. Without tools among them no exchange is cut, so no cut is looked for.
+    """
+    leading = 0
+    if not newest or session.message_count <= newest:
+        found = rows(conn, session, columns=_PLAIN)
+    else:
+        leading = min(lead_of(session), newest - 1)
+        found = rows(conn, session, first=leading, columns=_PLAIN) if leading else []
+        found += rows(conn, session, newest=newest - leading, columns=_PLAIN)
+    shown = []
+    for role, content, is_json, exchange in found:
+        if content is None or is_json or exchange:
+            return None
+        shown.append({"role": text_out(role), "content": text_out(content)})
+    return shown
 
 
 def newest_rows(conn: Connection, session: Any, newest: int | None) -> Newest:

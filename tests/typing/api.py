@@ -129,7 +129,8 @@ def failing(store: DefaultSessionStore) -> None:
         assert_type((error.session_id, error.waited_s), tuple[str, float])
     except LeaseExpiredError as error:
         assert_type((error.session_id, error.generation), tuple[str, int])
-        assert isinstance(error, AgentLockExpiredError)
+        lost: type[AgentLockExpiredError] = type(error)
+        assert_type(lost, type[LeaseExpiredError])
     except TableNotFoundError as error:
         assert_type(error.table, str)
     except UnsupportedOperationError as error:
