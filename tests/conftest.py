@@ -38,6 +38,18 @@ def session_dir(tmp_path: Path) -> str:
     return str(tmp_path / "sessions")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _what_is_there_stays() -> None:
+    """
+    Take what earlier modules left out of what the collector walks.
+
+    Tests that count descriptors collect garbage first, and a walk over all that a long run has imported takes longer
+    than the test itself.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def make_store(session_dir: str) -> Iterator[Callable[..., DefaultSessionStore]]:
     """
