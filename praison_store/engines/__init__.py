@@ -30,4 +30,4 @@ def engine_for(db: object | None, directory: str | None, *, lock_timeout_s: floa
         return JsonFilesEngine(directory, lock_timeout_s=lock_timeout_s, durability=durability)
     from .db_hooks import engine_of  # only who passes a db needs it
 
-    return engine_of(db)
+    return engine_of(db, lock_timeout_s=lock_timeout_s, durability=durability)

@@ -21,7 +21,7 @@ from .urls import from_url
 _REQUIRED = ("on_agent_start", "on_user_message", "on_agent_message")
 
 
-def engine_of(db: object) -> Engine:
+def engine_of(db: object, *, lock_timeout_s: float, durability: str) -> Engine:
     """
     Return an engine: `db` itself, the one of a URL, or an adapter's hooks as one.
 
@@ -29,7 +29,7 @@ def engine_of(db: object) -> Engine:
         InvalidArgumentError: `db` is neither an engine nor an object with the DbAdapter hooks. Names what is missing.
     """
     if isinstance(db, str):
-        return from_url(db)
+        return from_url(db, lock_timeout_s=lock_timeout_s, durability=durability)
     if isinstance(db, type):
         raise InvalidArgumentError(f"db is an adapter or engine, not the class {db.__name__}: pass {db.__name__}(...).")
     if isinstance(db, Engine):

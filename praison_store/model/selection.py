@@ -11,6 +11,7 @@ from .arguments import at_least
 from .filters import Filter, evaluate, is_field, value_at
 
 T = TypeVar("T")
+_MANY = 2**61
 OrderBy = Sequence[str] | str | None
 
 
@@ -36,7 +37,9 @@ def _no_order(order_by: object) -> InvalidArgumentError:
 
 def page_of(limit: int | None, offset: int) -> tuple[int | None, int]:
     """Return a limit and an offset that can be meant. Raises InvalidArgumentError."""
-    return at_least(limit, "limit", 0, none=True), at_least(offset, "offset", 0) or 0
+    limit, offset = at_least(limit, "limit", 0, none=True), at_least(offset, "offset", 0) or 0
+    # What is past any number of sessions means all of them; neither a slice nor a database counts that far.
+    return None if limit is None or limit > _MANY else limit, min(offset, _MANY)
 
 
 def selected(

@@ -15,7 +15,7 @@ import pytest
 from processes.workers import needs_fork
 
 from faults.interruptions import NEVER_FAIL, Around, Failing, FailingBehind, Killing, Recorded, Short
-from praison_store import CorruptSessionError, LockTimeoutError, OutcomeUnknownError, SessionStoreError, StoreWriteError
+from praison_store import CorruptSessionError, LockTimeoutError, OutcomeUnknownError, SessionStoreError, StoreReadError, StoreWriteError
 from praison_store.disk import log, seam
 from praison_store.engines.jsonl import JsonlEngine
 from praison_store.model.message import SessionMessage, new_record
@@ -559,4 +559,46 @@ def test_ids_of_more_sessions_than_are_remembered_are_known_all_the_same(tmp_pat
                 engine.append(SessionKey(f"s{number}"), [record], now_s=1.0, policy=ALL)
     assert [["a", "b"]] * 40 == [
         [message["content"] for message in engine.history(SessionKey(f"s{number}"), None)] for number in range(40)]
+    engine.close()
+
+
+def test_D9_a_window_of_leading_messages_only_is_changed_behind_its_log(tmp_path: Path) -> None:
+    """Goal: a narrower window is no error. Method: an archive behind ten leading messages, then metadata under five."""
+    engine = opened(tmp_path)
+    records = [new_record("system", str(number), 1.0) for number in range(10)]
+    engine.append(KEY, records, now_s=1.0, policy=ALL)
+    engine.append(KEY, [new_record("user", text, 1.0) for text in "ab"], now_s=1.0, policy=policy_named("archive", 11))
+
+    def empty(session: SessionData) -> None:
+        del session.messages[10:]
+
+    def title(session: SessionData) -> None:
+        session.metadata["title"] = "new"
+
+    engine.update(KEY, empty, now_s=1.0, policy=ALL)
+    engine.update(KEY, title, now_s=2.0, policy=policy_named("archive", 5))
+    assert ([str(number) for number in range(10)], ["a"], {"title": "new"}) == state_of(tmp_path)
+    engine.close()
+
+
+def test_D7_a_log_taken_away_while_its_ids_are_read_is_told(tmp_path: Path) -> None:
+    """Goal: a clear error with its path. Method: the second opening of the log finds nothing; then all is well."""
+    writer = opened(tmp_path)
+    say(writer, "a")
+    writer.close()
+    engine, path = opened(tmp_path), str(tmp_path / "s.jsonl")
+    opens: list[str] = []
+
+    def gone(name: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        if name == "open" and args[0] == path:
+            opens.append(path)
+            if len(opens) == 2:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return call(*args, **named)
+
+    with seam.intercept(gone), pytest.raises(StoreReadError, match="taken away") as caught:
+        say(engine, "b")
+    assert path == caught.value.path
+    say(engine, "b")
+    assert (["a", "b"], [], {}) == state_of(tmp_path)
     engine.close()

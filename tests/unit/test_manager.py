@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -655,6 +656,38 @@ def test_D3_threads_add_to_one_session_while_the_timer_saves(make: Make) -> None
     wanted = {f"{writer}-{n}" for writer in range(4) for n in range(100)} | {f"other-{n}" for n in range(20)}
     assert wanted == set(found)
     assert 420 == len(found)
+
+
+FORKED = """
+import os, sys
+from praison_store import SessionManager
+manager = SessionManager({"backend": "json", "storage_path": sys.argv[1], "autosave_interval": 300})
+session = manager.create_session("s")
+session.add_message({"role": "user", "content": "a"})
+pid = os.fork()
+if pid:
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_D3_a_forked_child_does_not_save_what_it_inherited(make: Make, tmp_path: Path) -> None:
+    """Goal: each message once. Method: fork beside an unsaved message; the child ends first, both at their exits."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED, str(tmp_path / "s")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST_S)
+    assert (0, "") == (ended.returncode, ended.stderr)
+    assert ["a"] == said(make().load_session("s"))
+
+
+def test_a_directory_with_a_question_mark_is_refused_by_sqlite_and_kept_by_json(make: Make, tmp_path: Path) -> None:
+    """Goal: no other directory is opened. Method: ? and # in storage_path, in both backends; look for the files."""
+    with pytest.raises(InvalidArgumentError, match="storage_path"):
+        make(backend="sqlite", storage_path=str(tmp_path / "a?b"))
+    assert [] == sorted(tmp_path.iterdir())
+    talk(make(backend="sqlite", storage_path=str(tmp_path / "a#b")), "a")
+    talk(make(backend="json", storage_path=str(tmp_path / "a?b")), "a")
+    assert [tmp_path / "a#b", tmp_path / "a?b"] == sorted(tmp_path.iterdir())
+    assert (tmp_path / "a#b" / "sessions.db").is_file()
 
 
 def test_importing_the_package_does_not_import_the_manager() -> None:

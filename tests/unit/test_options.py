@@ -13,10 +13,12 @@ import pytest
 from praison_store import (
     DefaultSessionStore,
     InvalidArgumentError,
+    LockTimeoutError,
     SessionStoreError,
     StoreWriteError,
     get_default_session_store,
 )
+from praison_store.disk import lock
 
 
 @pytest.mark.parametrize("bad", [0, -1, -(10**9), True, False, "5", 5.0, None, [5], float("nan"), Decimal(5)], ids=repr)
@@ -164,3 +166,15 @@ def test_a_default_directory_that_cannot_be_is_told_each_time(
     (tmp_path / "file").unlink()
     with get_default_session_store() as store:
         assert store.add_user_message("s", "x")
+
+
+def test_a_url_is_opened_with_the_stores_options(tmp_path: Path) -> None:
+    """Goal: db= takes a URL, and the store's own options hold there. Method: a lock that is held, a short timeout."""
+    with DefaultSessionStore(db=f"file://{tmp_path}/files", lock_timeout=0.05, durability="process") as store:
+        assert store.add_user_message("s", "x")
+        with lock.exclusive(f"{tmp_path}/files/s.json", timeout_s=1.0), pytest.raises(LockTimeoutError) as caught:
+            store.add_user_message("s", "y")
+        assert 0.05 <= caught.value.waited_s < 1
+    for wrong in ("", "ftp://host/x", "jsonl://"):
+        with pytest.raises(InvalidArgumentError):
+            DefaultSessionStore(db=wrong)
