@@ -14,13 +14,7 @@ from typing import Any
 
 from .codec import values
 from .engines.configured import Settings, open_engine, settings_of
-from .errors import (
-    InvalidArgumentError,
-    InvalidMessageError,
-    SessionNotFoundError,
-    SessionStoreError,
-    shown,
-)
+from .errors import InvalidArgumentError, InvalidMessageError, SessionNotFoundError, SessionStoreError, shown
 from .model import arguments, given, portable, recall
 from .model.exchanges import newest_window
 from .model.filters import ComparisonFilter
@@ -34,6 +28,7 @@ from .store import session_directory
 
 logger = logging.getLogger("praison_store")
 _ALL = policy_named("keep_all", 1)
+_managers: weakref.WeakSet[SessionManager] = weakref.WeakSet()
 
 
 class NamedSessionInfo(SessionInfo):
@@ -146,8 +141,7 @@ class Session:
         if size_bytes > self._most_bytes:
             raise InvalidMessageError(
                 f"The session {self.name!r} would have {size_bytes} bytes, more than max_session_size allows "
-                f"({self._most_bytes}): truncate it, or raise max_session_size.", where="messages",
-            )
+                f"({self._most_bytes}): truncate it, or raise max_session_size.", where="messages")
 
     def _held(self, now_s: float) -> Held:
         """Return what is to be stored, checked; each message keeps its record, however often it is tried."""
@@ -206,6 +200,10 @@ class SessionManager:
     def __init__(self, config: Mapping[str, Any] | str | os.PathLike[str] | None = None) -> None:
         self.settings: Settings = settings_of(config)
         self._engine = open_engine(self.settings, session_directory())
+        self._hold_nothing()
+        _managers.add(self)
+
+    def _hold_nothing(self) -> None:
         self._mutex = threading.RLock()
         self._live: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
         self._kept: dict[str, Session] = {}
@@ -230,12 +228,9 @@ class SessionManager:
             return self._branch(key, key_of(branch_from), arguments.at_least(at, "at", 0, none=True))
         if at is not None:
             raise InvalidArgumentError("at counts the messages of branch_from: pass that too.")
-
-        def begin(session: SessionData) -> bool:
-            return session.revision == 0
-
         with self._mutex:
-            return self._opened(self._engine.update(key, begin, now_s=time.time(), policy=_ALL))
+            data = self._engine.update(key, lambda new: new.revision == 0, now_s=time.time(), policy=_ALL)
+            return self._opened(data)
 
     def load_session(self, name: str) -> Session:
         """Return a session that is stored. Raises SessionNotFoundError."""
@@ -259,14 +254,10 @@ class SessionManager:
         with session._mutex:
             now_s = time.time()
             mine, seen = session._held(now_s), session._seen
-
-            def change(stored: SessionData) -> bool:
-                return merge(stored, seen, mine)
-
             is_cleared = bool(seen.texts) and not mine.texts
             data = self._engine.update(
-                SessionKey(session.name), change, now_s=now_s, policy=_ALL, keep_archive=not is_cleared
-            )
+                SessionKey(session.name), lambda stored: merge(stored, seen, mine), now_s=now_s, policy=_ALL,
+                keep_archive=not is_cleared)
             session._stored(data, mine)
 
     def delete_session(self, name: str) -> bool:
@@ -385,6 +376,19 @@ class SessionManager:
                 logger.error("%r could not be saved: %s", session.name, error)  # noqa: TRY400 - the error says it all
                 failed.append(error)
         return failed
+
+
+def _leave_to_parent() -> None:
+    # A child that saved what it inherited would store the parent's messages, which the parent stores again.
+    for manager in list(_managers):
+        atexit.unregister(manager.close)
+        for session in manager._live.values():
+            session._mutex = threading.RLock()  # a thread that is not here may hold the old one
+        manager._hold_nothing()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _named(info: SessionInfo) -> NamedSessionInfo:

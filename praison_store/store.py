@@ -367,7 +367,7 @@ class DefaultSessionStore:
 
     def _files(self) -> JsonFilesEngine:
         if not isinstance(self.engine, JsonFilesEngine):
-            message = "check() and vacuum() look at files, and this store has a db: use its own tools."
+            message = "check() and vacuum() look at a directory of JSON files, and this store has none."
             raise errors.UnsupportedOperationError(message, operation="check, vacuum")
         return self.engine
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,16 @@ def text_of(value: Any) -> bytes:
 def changed_names(seen: Mapping[str, bytes], ours: Mapping[str, bytes]) -> tuple[set[str], set[str]]:
     """Return the names whose value is new or another, and those that are gone."""
     return {name for name, text in ours.items() if seen.get(name) != text}, set(seen) - set(ours)
+
+
+def extend(session: SessionData, records: Iterable[Record]) -> None:
+    """Put messages behind the others, as `Engine.append` does: one whose `message_id` is there is stored once."""
+    known = {message.message_id for message in session.messages} - {None}
+    for record in records:
+        message = SessionMessage.from_dict(record)
+        if message.message_id not in known:
+            session.messages.append(message)
+            known |= {message.message_id} - {None}
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,7 @@ class Changes:
             if has_moved and [text_of(message.to_dict()) for message in session.messages] != self.seen_messages:
                 raise conflict(key, self.revision, session.revision)
             session.messages = [SessionMessage.from_dict(record) for record in self.replaced]
-        session.messages.extend(SessionMessage.from_dict(record) for record in self.appended)
+        extend(session, self.appended)
         return True
 
     def _apply_names(self, key: SessionKey, session: SessionData, name: str, has_moved: bool) -> None:

@@ -18,6 +18,7 @@ from ..model.session import SessionData
 from ..model.session_id import SessionKey
 from ..model.values import storable
 from .cancellation import settled
+from .changes import extend
 from .contract import AsyncEngine
 from .keeper import KEEP_ALL
 from .leases import Acquisition, AgentLock, key_for
@@ -219,10 +220,13 @@ class DatabaseEngine:
         key_for(key.session_id)
         records = records_of([row.to_record() for row in rows], time.time())
 
-        # What must be there is asked first, and then appended, so that a long session is not read for one message.
-        if not await self.engine.exists(key):
-            raise _unknown(key.session_id)
-        (await settled(self.engine.append(key, records, now_s=time.time(), policy=KEEP_ALL))).result()
+        # One step, because a session deleted between asking for it and appending would be begun anew.
+        def change(session: SessionData) -> None:
+            if not session.revision:
+                raise _unknown(key.session_id)
+            extend(session, records)
+
+        (await settled(self.engine.update(key, change, now_s=time.time(), policy=KEEP_ALL))).result()
         for row, record in zip(rows, records, strict=True):
             row.timestamp = record["timestamp"]
 

@@ -90,7 +90,7 @@ class Keeper:
             elif session is None:
                 session = await self._loaded(key, user_id)
             else:
-                await self.save(session, lease)
+                await self._save(session, lease)
                 data = await self.engine.read(key, None)
                 if data is not None:
                     session.refresh(data)
@@ -128,6 +128,15 @@ class Keeper:
         Raises:
             SessionStoreError: Nothing was written, and the session keeps its changes.
         """
+        # In turn, because two saves at the same time would each write the changes both of them see.
+        await self._turns.take(session.key)
+        try:
+            return await self._save(session, lease)
+        finally:
+            self._turns.give(session.key)
+
+    async def _save(self, session: Session, lease: Lease | None = None) -> bool:
+        """Save as `save` does, for who has the turn."""
         wrote = False
         while not session.is_deleted:
             changes = session.changes()
@@ -147,9 +156,9 @@ class Keeper:
             session = self.found(key)
             if session is None or self.is_open(key):
                 return False
-            await self.save(session)
+            await self._save(session)
             with self._mutex:
-                del self._sessions[key]
+                self._sessions.pop(key, None)  # deleted meanwhile, it is gone already
             return True
         finally:
             self._turns.give(key)
@@ -175,6 +184,13 @@ class Keeper:
 
     async def save_last(self, session: Session, turn: Acquisition, lease: Lease | None) -> bool:
         """Save what a block changed, as `save` does, but once: what comes after the block's end is nobody's."""
+        await self._turns.take(session.key)
+        try:
+            return await self._save_last(session, turn, lease)
+        finally:
+            self._turns.give(session.key)
+
+    async def _save_last(self, session: Session, turn: Acquisition, lease: Lease | None) -> bool:
         changes, key = session.changes(), session.key
         if session.is_deleted or (changes.is_empty and changes.revision):
             return False
@@ -185,10 +201,8 @@ class Keeper:
         return True
 
     async def _written(self, key: SessionKey, changes: Changes, lease: Lease | None) -> int:
-        """Write changes; return the revision. Where only messages came, nothing else is read or decoded."""
+        """Write changes; return the revision. Never by `append`, which would begin a deleted session anew."""
         now_s = time.time()
-        if changes.appends_only and changes.revision:
-            return await self.engine.append(key, changes.appended, now_s=now_s, policy=KEEP_ALL, lease=lease)
         data = await self.engine.update(
             key, lambda current: changes.apply(key, current), now_s=now_s, policy=KEEP_ALL, lease=lease
         )
@@ -197,11 +211,8 @@ class Keeper:
 
 def written(engine: Engine, key: SessionKey, changes: Changes, lease: Lease | None) -> int:
     """Write changes by a sync engine, as the keeper does by one that is awaited; return the revision."""
-    now_s = time.time()
-    if changes.appends_only and changes.revision:
-        return engine.append(key, changes.appended, now_s=now_s, policy=KEEP_ALL, lease=lease)
     return engine.update(
-        key, lambda current: changes.apply(key, current), now_s=now_s, policy=KEEP_ALL, lease=lease
+        key, lambda current: changes.apply(key, current), now_s=time.time(), policy=KEEP_ALL, lease=lease
     ).revision
 
 

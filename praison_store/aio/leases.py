@@ -16,7 +16,7 @@ from types import TracebackType
 
 from ..engines.contract import Engine
 from ..engines.refusals import held
-from ..errors import LeaseExpiredError, SessionStoreError, UnsupportedOperationError
+from ..errors import LeaseExpiredError, OutcomeUnknownError, SessionStoreError, UnsupportedOperationError
 from ..model import arguments
 from ..model.lease import Lease, lost
 from ..model.session import SessionData
@@ -275,13 +275,17 @@ class Acquisition:
             outcome: Settled[Lease | None] = Settled(claimed, both.error, both.cancelled)
         else:
             outcome = await settled(engine.claim(self._key, owner, ttl_s))
-        if outcome.cancelled is not None:
+        is_unknown = isinstance(outcome.error, OutcomeUnknownError)
+        if outcome.cancelled is not None or is_unknown:
             lease = outcome.value
-            if lease is None and outcome.error is None:
+            if lease is None and (outcome.error is None or is_unknown):
                 # Not known whether it was claimed; the same owner's claim tells, because it keeps its generation.
-                lease = (await settled(engine.claim(self._key, owner, ttl_s))).value
+                again = await settled(engine.claim(self._key, owner, ttl_s))
+                lease = again.value
+                outcome = outcome._replace(cancelled=outcome.cancelled or again.cancelled)
             if lease is not None:
-                await settled(engine.release(lease))
+                released = await settled(engine.release(lease))
+                outcome = outcome._replace(cancelled=outcome.cancelled or released.cancelled)
         return outcome.result()
 
     def _claim_and_read(self, engine: Engine, owner: str) -> tuple[Lease | None, tuple[SessionData | None] | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,8 @@ class Session:
             record = records_of([role], now_s, new=True)[0]
         else:
             record = new_record(role, content, now_s, metadata, tool_calls, tool_call_id, message_id)
+        # A name of its own, so that a save that is tried again knows what the first try stored.
+        record.setdefault("message_id", uuid.uuid4().hex)
         message = SessionMessage.from_dict(values.loads(values.dumps(record)))  # the caller's dicts stay the caller's
         self.messages.append(message)
         return message

@@ -186,6 +186,7 @@ class AsyncSqlEngine:
 
     async def _ready(self) -> Schema:
         """Return the tables' schema, with the tables there."""
+        await self._own_engine()  # first, because in a new loop a database in memory has no tables yet
         if self._schema is None:
             self._schema = await self._attempts(
                 lambda conn: sql_turns.prepare(conn, self._place, make=self._create), writes=self._create)

@@ -113,7 +113,8 @@ def open_engine(settings: Settings, default_directory: str) -> Engine:
     Return the engine of settings; its directory is made if it is missing.
 
     Raises:
-        StoreWriteError: The directory cannot be made. MissingExtraError: The engine's package is missing.
+        InvalidArgumentError: A database's URL cannot hold the directory's name. StoreWriteError: The directory cannot
+            be made. MissingExtraError: The engine's package is missing.
     """
     directory = os.path.abspath(os.path.expanduser(settings.storage_path or default_directory))
     if settings.backend == "json":
@@ -122,6 +123,11 @@ def open_engine(settings: Settings, default_directory: str) -> Engine:
         return from_url("memory://")
     url = settings.backend
     if url == "sqlite":
+        if "?" in directory:
+            # SQLAlchemy would take what follows for a query, and open a file in another directory.
+            raise InvalidArgumentError(
+                f"storage_path has no ? where the backend is sqlite, not {shown(directory)}: pass another directory."
+            )
         url = f"sqlite:///{directory}/{DATABASE_FILE}"
         files.make_directory(directory)
     if url.partition("://")[0].partition("+")[0].lower() in ("http", "https", "file", "jsonl", "memory"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -68,6 +69,7 @@ class HttpEngine:
     `If-None-Match: *` for a new one. `GET {endpoint}?namespace=&limit=&offset=&order_by=&<filter>` and `?search=` list
     `{"sessions": [...], "total": n}`; `PUT` and `DELETE {endpoint}/{session_id}/lease` claim, renew and release; a
     write under a lease has `If-Lease`. A service without lists or leases raises UnsupportedOperationError for them.
+    An id is one percent-encoded segment; `.` and `..`, with nothing but `~` behind or none, have one `~` more there.
     Cost: a write is one GET and one PUT of the whole session, archive included.
     Source: the three requests follow the Codin SessionManager README.
     Not promised: with a service that ignores If-Match, two writers erase each other.
@@ -83,6 +85,11 @@ class HttpEngine:
         self._mutex = threading.Lock()
         self._held: _Held | None = None
         self._left_to_parent: list[_Held] = []
+        _live.add(self)
+
+    def renew_after_fork(self) -> None:
+        """Take a new mutex, in a forked child: a thread that is not there may hold the old one."""
+        self._mutex = threading.Lock()
 
     def history(self, key: SessionKey, newest: int | None) -> list[Record]:
         """Return the newest messages as a model API takes them; see `Engine.history`."""
@@ -204,14 +211,26 @@ class HttpEngine:
 
     def _open(self) -> _Held:
         """Return the client of this process; a forked child takes its own, because two cannot share a connection."""
+        held = self._used(None)
+        if held is None:
+            # Made outside the mutex, because reading the certificates takes long enough for others to wait.
+            made = _Held(self._httpx.Client(**client_options(self._plan, self._timeout_s)))
+            held = self._used(made) or made
+            if held is not made:
+                made.client.close()
+        return held
+
+    def _used(self, made: _Held | None) -> _Held | None:
+        """Return this process's client, or `made` where there is none yet; a request is counted in it."""
         with self._mutex:
             if self._held is not None and self._held.pid != os.getpid():
                 # Closing it would say goodbye on the parent's connections.
                 self._left_to_parent.append(self._held)
                 self._held = None
             if self._held is None:
-                self._held = _Held(self._httpx.Client(**client_options(self._plan, self._timeout_s)))
-            self._held.requests += 1
+                self._held = made
+            if self._held is not None:
+                self._held.requests += 1
             return self._held
 
     def _give_back(self, held: _Held) -> None:
@@ -221,3 +240,15 @@ class HttpEngine:
             is_last = held.is_retired and not held.requests
         if is_last and held.pid == os.getpid():
             held.client.close()
+
+
+_live: weakref.WeakSet[HttpEngine] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    for engine in list(_live):
+        engine.renew_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)

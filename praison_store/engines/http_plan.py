@@ -126,7 +126,7 @@ class HttpPlan:
         target, begun, turns = self.endpoint.target(key), time.monotonic(), 0
         unsure, created_at = False, ""
         while True:
-            stored = yield from self._fetched(key)
+            stored = yield from self._fetched(key, lease)
             if stored is None or stored.etag is None:
                 return unsure
             if unsure and stored.session.created_at != created_at:

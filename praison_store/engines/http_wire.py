@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
@@ -25,6 +26,7 @@ RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 NOT_OFFERED = frozenset({404, 405, 501})
 # These answers come from something in front of the service, which may still be at work on the request.
 _FROM_THE_WAY = frozenset({408, 502, 504})
+_DOTS = re.compile(r"\.{1,2}~*")
 _PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 _ADVICE = {
     401: "check the credentials in the URL or the headers",
@@ -116,9 +118,10 @@ class Endpoint:
     def target(self, key: SessionKey, *below: str) -> str:
         """Return what follows the endpoint for a session; its id is one segment, whatever it holds (D8)."""
         file_stem(key.session_id)
-        # A segment of dots means a way up to many a proxy, encoded or not; followed by a `~` it means nothing, and no
-        # A bare `.` or `..` would name another place than a session, so that dots are encoded as well.
-        segment = quote(key.session_id, safe="").replace(".", "%2E")
+        # A segment of dots means a way up to many a proxy, encoded or not; followed by a `~` it means nothing. An id
+        # that is dots and `~` already gets one more, so that no two ids share a segment; a service takes one away.
+        named = key.session_id + "~" if _DOTS.fullmatch(key.session_id) else key.session_id
+        segment = quote(named, safe="").replace(".", "%2E")
         query = ""
         if key.namespace:
             file_stem(key.namespace)

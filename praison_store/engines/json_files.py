@@ -165,7 +165,7 @@ class JsonFilesEngine:
             CorruptSessionError: The file is damaged; it was not removed.
         """
         path = self._path(key)
-        if files.signature_of(path) is None:
+        if lease is None and files.signature_of(path) is None:
             return False
         with lock.exclusive(path, timeout_s=self._lock_timeout_s):
             json_leases.check(path, lease)

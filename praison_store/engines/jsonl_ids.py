@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..disk import files, log
+from ..errors import StoreReadError
 from ..model.message import Record, llm_message
 from . import jsonl_format as form
 from .jsonl_log import LogView
@@ -95,7 +96,9 @@ class IdIndex:
             if ids is not None:
                 ids.held.close()
             opened = files.open_to_read(view.path)
-            assert opened is not None  # the caller has the turn, so the log has its name
+            if opened is None:
+                # The caller has the turn, so this was no writer of ours.
+                raise StoreReadError(f"{view.path} was taken away while it was written: write again.", path=view.path)
             ids = _Ids(opened[0], file)
         self._logs[view.path] = ids
         while len(self._logs) > _MOST_LOGS or sum(len(one.places) for one in self._logs.values()) > _MOST_IDS:

@@ -206,7 +206,7 @@ def _cut(window: Window, added: Sequence[bytes], policy: Policy) -> tuple[int, i
     if mark.leading_messages is not None:
         limit = max(limit, mark.leading_messages + 1)
     leaving = mark.messages + len(added) - limit
-    if leaving < stored and mark.head == (mark.leading_messages or 0):
+    if 0 < leaving < stored and mark.head == (mark.leading_messages or 0):
         oldest = window.oldest(leaving + 1)
         if _is_simple(window, oldest):
             left_bytes = sum(len(entry.line) + 1 for entry in oldest[:leaving])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from threading import Lock
@@ -65,6 +66,7 @@ class SqlEngine:
         self._mutex = Lock()
         self._process, self._inherited = os.getpid(), list[Pool]()
         self.capabilities = sql_turns.capabilities_of(parsed)
+        _live.add(self)
 
     # ---- reading ---------------------------------------------------------------------------------------------
 
@@ -164,14 +166,22 @@ class SqlEngine:
     def _own_engine(self) -> Engine:
         if self._process != os.getpid():
             with self._mutex:
-                # A forked child has copies of its parent's connections; closing one would close the parent's.
-                self._inherited.append(self._engine.pool)
-                self._engine.dispose(close=False)
-                self._process = os.getpid()
+                if self._process != os.getpid():  # or another thread did it, and its connections are in use
+                    # A forked child has copies of its parent's connections; closing one would close the parent's.
+                    self._inherited.append(self._engine.pool)
+                    self._engine.dispose(close=False)
+                    if not self.capabilities.durable:
+                        self._schema = None  # a database in memory stayed with the parent's connection
+                    self._process = os.getpid()
         return self._engine
+
+    def renew_after_fork(self) -> None:
+        """Take a new mutex in a forked child: another thread of the parent may have held the old one."""
+        self._mutex = Lock()
 
     def _ready(self) -> Schema:
         """Return the tables' schema, with the tables there."""
+        self._own_engine()  # forgets the schema where it stayed with the parent
         if self._schema is None:
             self._schema = self._attempts(
                 lambda conn: sql_turns.prepare(conn, self._place, make=self._create), writes=self._create)
@@ -201,3 +211,15 @@ class SqlEngine:
                 if told is not None:
                     raise told from error
         raise SessionStoreError("unreachable: the last try tells what failed")
+
+
+_live: weakref.WeakSet[SqlEngine] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    for engine in list(_live):
+        engine.renew_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)

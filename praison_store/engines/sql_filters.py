@@ -22,6 +22,7 @@ _NUMBERS: dict[str, sa.Column[Any]] = {name: sessions.c[name] for name in ("mess
 # MySQL sorts by the first kilobyte of a text, which a name may exceed and a time does not.
 _SHORT = ("created_at", "updated_at")
 _LARGEST = 2**63 - 1
+_MOST_VALUES = 500  # of one `in`: a database refuses a statement of too many, and Python decides as well
 
 
 def find(
@@ -99,7 +100,7 @@ def _comparison(condition: ComparisonFilter) -> Clause | None:
     if op == "in":
         of_kind = [one for one in value if _is_kind(one, text is not None)]
         bounds = [_text(one) if text is not None else _number(one) for one in of_kind]
-        if None in bounds:
+        if None in bounds or len(bounds) > _MOST_VALUES:
             return None
         return column.in_(bounds) if bounds else column != column  # false, and unknown for NULL
     if not _is_kind(value, text is not None):

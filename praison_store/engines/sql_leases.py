@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Connection
 
+from ..model import arguments
 from ..model import lease as model
 from ..model.lease import Lease, LeaseRow
 from ..model.session_id import SessionKey
@@ -28,6 +29,7 @@ def _now(conn: Connection) -> sa.ColumnElement[float]:
 
 def claim(conn: Connection, key: SessionKey, owner: str, ttl_s: float) -> Lease | None:
     """Take the lease on a session; see `Engine.claim`."""
+    model.claimed(LeaseRow(), owner, ttl_s, 0.0)  # for its refusals; the database decides
     now, owner_in, identity = _now(conn), text_in(owner), id_of(key)
     until = now + sa.literal(ttl_s, Number)
     fresh = {"id": identity, "namespace": text_in(key.namespace), "name": text_in(key.session_id), "owner": owner_in,
@@ -57,7 +59,7 @@ def claim(conn: Connection, key: SessionKey, owner: str, ttl_s: float) -> Lease 
 
 def renew(conn: Connection, lease: Lease, ttl_s: float) -> Lease:
     """Hold a lease longer. Raises LeaseExpiredError where another claimed it."""
-    until = _now(conn) + sa.literal(ttl_s, Number)
+    until = _now(conn) + sa.literal(arguments.seconds(ttl_s, "ttl_s"), Number)
     if conn.execute(_held(lease).values(expires_at=until)).rowcount != 1:
         raise model.lost(lease)
     row = _row(conn, id_of(lease.key))

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Connection
 
+from ..errors import LockTimeoutError
 from ..model.exchanges import leading_system
 from ..model.lease import Lease
 from ..model.message import Record, llm_message
@@ -30,6 +31,8 @@ _CLOCKS = {
     "sqlite": "max(CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER), "
               "(SELECT coalesce(max(written), 0) + 1 FROM sessions))",
 }
+_TRIES = 20
+_BATCH = 500  # SQLite takes 32,766 values in one statement, PostgreSQL 65,535
 # Built once, because building a statement costs more than running it.
 _ROW = sa.select(sessions).where(sessions.c.id == sa.bindparam("identity"))
 _ROW_LOCKED = _ROW.with_for_update()
@@ -125,9 +128,10 @@ def append(
 def delete(conn: Connection, key: SessionKey, *, lease: Lease | None) -> bool:
     """Forget a session; see `Engine.delete`. Its lease stays, so that the generation goes on counting."""
     identity = id_of(key)
-    if row_of(conn, identity, for_update=True) is None:
+    row = row_of(conn, identity, for_update=True)
+    sql_leases.check(conn, lease)  # of a session that is gone too; behind the row's lock, as every write locks them
+    if row is None:
         return False
-    sql_leases.check(conn, lease)
     conn.execute(sa.delete(table).where(table.c.session_id == identity))
     conn.execute(sa.delete(sessions).where(sessions.c.id == identity))
     return True
@@ -142,10 +146,17 @@ def row_of(conn: Connection, identity: str, *, for_update: bool = False) -> Any:
 
 
 def locked(conn: Connection, key: SessionKey, now: str) -> SimpleNamespace:
-    """Return the row of a session, locked until the commit; one that is unknown is made first, with revision 0."""
+    """
+    Return the row of a session, locked until the commit; one that is unknown is made first, with revision 0.
+
+    Raises:
+        LockTimeoutError: Others made and deleted it again and again.
+    """
     identity = id_of(key)
-    row = row_of(conn, identity, for_update=True)
-    if row is None:
+    for _ in range(_TRIES):
+        row = row_of(conn, identity, for_update=True)
+        if row is not None:
+            return SimpleNamespace(**row._mapping)
         fresh = SessionData(key.session_id, created_at=now, updated_at=now)
         values = {
             "id": identity, "namespace": text_in(key.namespace), "name": text_in(key.session_id), "revision": 0,
@@ -153,9 +164,16 @@ def locked(conn: Connection, key: SessionKey, now: str) -> SimpleNamespace:
             "head_messages": 0, "written": 0, **session_row(fresh, encoder(extended=False)),
         }
         # Another may make it at the same moment; then this waits for the other's commit, and finds the other's row.
+        # On PostgreSQL it locks nothing then, and a third may delete that row before it is found.
         conn.execute(_insert_or_ignore(conn).values(values))
-        row = row_of(conn, identity, for_update=True)
-    return SimpleNamespace(**row._mapping)
+    row = row_of(conn, identity, for_update=True)
+    if row is not None:
+        return SimpleNamespace(**row._mapping)
+    shown = conn.engine.url.render_as_string(hide_password=True)
+    raise LockTimeoutError(
+        f"{shown}: {key.session_id!r} was made and deleted by others {_TRIES} times, each time first. Nothing was "
+        f"written: try again.", path=shown, waited_s=0.0, holder=(),
+    )
 
 
 def _insert_or_ignore(conn: Connection) -> Any:
@@ -185,9 +203,11 @@ def _not_stored(conn: Connection, identity: str, messages: Sequence[Record]) -> 
     """Return the messages whose id is not stored, in the window or the archive; those without one all are new."""
     ids = {message["message_id"]: message_key(message["message_id"]) for message in messages
            if message.get("message_id") is not None}
-    chosen = sa.select(*sql_window.COLUMNS).where(table.c.session_id == identity,
-                                                  table.c.message_key.in_(list(ids.values())))
-    stored = {record["message_id"]: record for record in records_of(list(conn.execute(chosen)))} if ids else {}
+    keys, stored = list(ids.values()), dict[Any, Record]()
+    for start in range(0, len(keys), _BATCH):
+        chosen = sa.select(*sql_window.COLUMNS).where(table.c.session_id == identity,
+                                                      table.c.message_key.in_(keys[start:start + _BATCH]))
+        stored.update((record["message_id"], record) for record in records_of(list(conn.execute(chosen))))
     kept = []
     for message in messages:
         message_id = message.get("message_id")

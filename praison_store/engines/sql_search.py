@@ -33,17 +33,21 @@ def ids(conn: Connection, terms: Sequence[str], namespace: str | None, search: s
     wanted = [text_in(term) for term in terms if is_unicode(term)]
     if not wanted:
         return []
-    hits = set(conn.scalars(sa.select(table.c.session_id).where(
-        sa.or_(*(_holds(conn, term, search) for term in wanted))).distinct()))
+    plain = sa.select(table.c.session_id).where(sa.or_(*(_holds(conn, term, search) for term in wanted))).distinct()
     packed = sa.select(table.c.session_id, table.c.packed).where(table.c.packed.is_not(None))
+    ordered = sa.select(sessions.c.id).order_by(sessions.c.written.desc())
+    if namespace is not None:
+        is_within = sessions.c.namespace == text_in(namespace)
+        # Joined, so that what other namespaces hold is neither read nor unpacked.
+        plain, packed = (one.join(sessions, sessions.c.id == table.c.session_id).where(is_within)
+                         for one in (plain, packed))
+        ordered = ordered.where(is_within)
+    hits = set(conn.scalars(plain))
     for row in conn.execute(packed):
         if row.session_id not in hits:
             text = text_of(values.loads_any(zlib.decompress(row.packed))[0]).lower()
             if any(term in text for term in terms):
                 hits.add(row.session_id)
-    ordered = sa.select(sessions.c.id).order_by(sessions.c.written.desc())
-    if namespace is not None:
-        ordered = ordered.where(sessions.c.namespace == text_in(namespace))
     return [identity for identity in conn.scalars(ordered) if identity in hits]
 
 

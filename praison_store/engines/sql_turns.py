@@ -108,6 +108,8 @@ def listen(engine: Engine, lock_timeout_s: float) -> None:
                 cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {max(1, round(lock_timeout_s))}")
                 # Its default locks the gap where a session is not yet, and two that are new stop each other.
                 cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                # Its clock reads local time, where an hour comes twice when summer ends: leases would last or end.
+                cursor.execute("SET SESSION time_zone = '+00:00'")
         finally:
             cursor.close()
 

@@ -78,4 +78,10 @@ def directory_of(url: str) -> str:
         )
     if not parts.path.strip("/"):
         raise InvalidArgumentError(f"{shown(url)} names no directory: write {parts.scheme}:///absolute/path.")
-    return unquote(parts.path)
+    path = unquote(parts.path)
+    if "?" in url or "#" in url or "\0" in path:
+        # Without what stands behind such a mark it would be another directory than the one that was meant.
+        raise InvalidArgumentError(
+            f"{shown(url)} names no directory: write a ? of its name as %3F and a # as %23, and no NUL."
+        )
+    return path

@@ -168,9 +168,9 @@ def test_cancelled_inside_each_engine_call_the_call_is_done_and_the_lease_given_
 
 
 async def append_block(manager: SessionManager) -> None:
-    """Add a message and nothing else."""
-    async with manager.session("s") as session:
-        session.add_user_message("1")
+    """Add a message and nothing else, under the lease."""
+    async with manager.agent_lock.acquire("s", "agent"):
+        await manager.append_messages(session_id="s", messages=[{"role": "user", "content": "1"}])
 
 
 def test_a_loop_that_closes_lets_go_of_what_its_tasks_hold(tmp_path: Path) -> None:

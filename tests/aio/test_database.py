@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aio.engines import WatchedEngine
 
 from praison_store.aio import (
     AndFilter,
@@ -175,5 +176,29 @@ def test_what_is_no_model_is_refused() -> None:
                 await call()
         with pytest.raises(InvalidArgumentError):
             SQLDatabaseEngine.from_url("/directory")
+
+    asyncio.run(main())
+
+
+def test_a_database_in_memory_answers_the_first_call_of_every_loop() -> None:
+    """Goal: a second loop finds tables. Method: the same engine in two event loops, one after the other."""
+    sql = pytest.importorskip("praison_store.aio.sql", reason="needs the sql extra")
+    pytest.importorskip("aiosqlite", reason="needs its driver")
+    engine = sql.AsyncSqlEngine("sqlite://")
+    assert [0, 0] == [asyncio.run(engine.count()), asyncio.run(engine.count())]
+
+
+def test_a_message_for_a_session_deleted_meanwhile_begins_none(tmp_path: Path) -> None:
+    """Goal: a message brings no deleted session back. Method: delete the session in front of the write."""
+
+    async def main() -> None:
+        engine = WatchedEngine(tmp_path)
+        database = DatabaseEngine(engine)
+        row = await database.create(SessionModel(session_id="s"))
+        for call in ("append", "update"):
+            engine.before[call] = lambda key, *_arguments: engine.inner.delete(key)
+        with pytest.raises(SessionNotFoundError):
+            await database.create(MessageModel(session_id="s", role="user", content="late"))
+        assert not await engine.inner.exists(row.key)
 
     asyncio.run(main())

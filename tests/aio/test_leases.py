@@ -10,9 +10,10 @@ import pytest
 from aio.engines import WatchedEngine, owner_of, within
 
 from praison_store.aio import LeaseExpiredError, LeaseHeldError, SessionManager
-from praison_store.errors import InvalidArgumentError, StoreWriteError
+from praison_store.errors import InvalidArgumentError, OutcomeUnknownError, StoreWriteError
 from praison_store.model.lease import Lease
 from praison_store.model.message import new_record
+from praison_store.model.session_id import SessionKey
 from praison_store.retention import policy_named
 
 ALL = policy_named("keep_all", 1)
@@ -208,5 +209,25 @@ def test_a_late_write_in_a_worker_thread_is_refused_too(tmp_path: Path) -> None:
             assert found is not None
             assert ({"a": 1}, []) == (found.context, found.messages)
         await manager.cleanup()
+
+    asyncio.run(main())
+
+
+def test_a_claim_whose_outcome_is_unknown_leaves_nothing_claimed(tmp_path: Path) -> None:
+    """Goal: a failed entry holds no lease. Method: fail behind the first claim, then look who holds it."""
+
+    async def main() -> None:
+        engine = WatchedEngine(tmp_path)
+        manager = SessionManager(engine=engine)
+
+        async def unknown(key: SessionKey, owner: str, ttl_s: float) -> None:
+            del engine.before["claim"]
+            assert await engine.inner.claim(key, owner, ttl_s)
+            raise OutcomeUnknownError("not proven durable", path=str(tmp_path))
+
+        engine.before["claim"] = unknown
+        with pytest.raises(OutcomeUnknownError):
+            await within(manager.agent_lock.acquire("s", "agent"))
+        assert None is owner_of(tmp_path, "s")
 
     asyncio.run(main())

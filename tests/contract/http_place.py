@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import socket
 import threading
 import time
@@ -132,7 +133,9 @@ class Service:
         with self.mutex:
             if not segments:
                 return self._listed(query) if self.with_lists and method == "GET" else (405, b"", None)
-            key = SessionKey(segments[0], fields.get("namespace", ""))
+            # Ids of one or two dots come with a `~` behind them, which no proxy takes for a way up.
+            dots = re.fullmatch(r"(\.{1,2}~*)~", segments[0])
+            key = SessionKey(dots[1] if dots else segments[0], fields.get("namespace", ""))
             if segments[1:] == ["lease"]:
                 return self._lease(method, key, fields, body) if self.with_leases else (404, b"", None)
             if len(segments) != 1 or method not in ("GET", "PUT", "DELETE"):

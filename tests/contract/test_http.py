@@ -8,15 +8,19 @@ import errno
 import gc
 import json
 import logging
+import os
+import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
-from http_place import Service
+from http_place import LONGEST_S, Service
+from processes.workers import forks_beside_threads, needs_fork
 
 from praison_store import SessionManager
 from praison_store.aio.contract import AsyncEngine
@@ -503,6 +507,66 @@ def test_D8_an_id_is_one_segment_of_the_path_whatever_it_holds(service: Service,
         assert path.count("/") <= 2
         assert path.split("/")[-1] in ("lease", "") or path.count("/") == 1
         assert not {".", ".."} & set(path.split("/"))
+
+
+def test_D8_ids_of_dots_are_no_way_up_even_where_a_proxy_decodes_them(service: Service, act: Act) -> None:
+    """Goal: no dot segment, and no two ids in one place. Method: ids of dots and `~` at once; decode every path."""
+    ids = [".", "..", ".~", "..~", ".~~", "...", "~"]
+    for session_id in ids:
+        assert 1 == say(act, session_id, SessionKey(session_id))
+    assert [[session_id] for session_id in ids] == [texts(act, SessionKey(session_id)) for session_id in ids]
+    segments = {unquote(target).partition("?")[0].split("/")[2] for _, target, _ in service.seen}
+    assert {".~", "..~", ".~~", "..~~", ".~~~", "...", "~"} == segments
+
+
+@needs_fork
+@forks_beside_threads
+def test_a_forked_child_does_not_wait_for_a_mutex_nobody_will_give_back(service: Service) -> None:
+    """Goal: no hang. Method: fork while another thread holds the engine's mutex; the child reads before an alarm."""
+    engine = HttpEngine(service.url)
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with engine._mutex:
+            held.set()
+            done.wait(LONGEST_S)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(LONGEST_S)
+    pid = os.fork()
+    if not pid:
+        signal.alarm(int(LONGEST_S))
+        try:
+            os._exit(0 if engine.read(KEY, None) is None else 1)
+        finally:
+            os._exit(2)
+    status = os.waitpid(pid, 0)[1]
+    done.set()
+    thread.join()
+    engine.close()
+    assert 0 == os.waitstatus_to_exitcode(status)
+
+
+def test_a_client_is_made_outside_the_mutex_and_only_one_is_kept(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Goal: nobody waits for certificates to be read. Method: two threads meet while each makes a client."""
+    engine, made = HttpEngine(service.url), []
+    both, client_of = threading.Barrier(2, timeout=LONGEST_S), engine._httpx.Client
+
+    def client(**options: Any) -> Any:
+        both.wait()
+        made.append(client_of(**options))
+        return made[-1]
+
+    monkeypatch.setattr(engine._httpx, "Client", client)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: engine.read(KEY, None), range(2)))
+    assert [None, None] == found
+    assert [False, True] == sorted(one.is_closed for one in made)
+    engine.close()
+    assert [True, True] == [one.is_closed for one in made]
 
 
 def test_secrets_are_sent_and_shown_nowhere(

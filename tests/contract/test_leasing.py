@@ -121,6 +121,13 @@ def test_a_late_write_to_a_session_that_is_gone_is_refused_too(engine: Engine, l
     assert not engine.exists(KEY)
 
 
+def test_a_late_delete_of_a_session_that_is_gone_is_refused_too(engine: Engine, lost: Lease) -> None:
+    """Goal: a stalled holder learns of it. Method: delete it, then delete with the old lease."""
+    assert engine.delete(KEY)
+    with pytest.raises(LeaseExpiredError):
+        engine.delete(KEY, lease=lost)
+
+
 def test_the_holder_writes(engine: Engine) -> None:
     """Goal: a lease does not stand in its holder's way. Method: each write with it, on a session not there before."""
     lease = claim(engine, "a")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -459,3 +460,121 @@ def test_without_sqlalchemy_the_extra_is_named() -> None:
     assert 1 == ended.returncode
     assert "MissingExtraError" in ended.stderr
     assert "pip install 'praison_store[sql]'" in ended.stderr
+
+
+@pytest.mark.parametrize("is_endless", [False, True])
+def test_D3_a_session_deleted_right_after_another_made_it_is_made_again(is_endless: bool, tmp_path: Path) -> None:
+    """Goal: no write meets a row that is gone. Method: another engine makes it before, and deletes it after the insert."""
+    url = URLS["postgresql"](tmp_path)
+    engine, other = SqlEngine(url), SqlEngine(url)
+    engine.setup_models()
+    made: list[int] = []
+
+    def before(*args: Any) -> None:
+        if args[2].startswith("INSERT INTO sessions") and (is_endless or not made):
+            made.append(say(other, "theirs"))
+
+    def after(*args: Any) -> None:
+        if args[2].startswith("INSERT INTO sessions"):
+            other.delete(KEY)
+
+    sa.event.listen(engine._engine, "before_cursor_execute", before)
+    sa.event.listen(engine._engine, "after_cursor_execute", after)
+    if is_endless:
+        with pytest.raises(LockTimeoutError, match="made and deleted by others"):
+            say(engine, "mine")
+    else:
+        assert 1 == say(engine, "mine")
+        assert ["mine"] == texts(engine)
+    assert made
+    engine.close()
+    other.close()
+
+
+@pytest.mark.parametrize(("owner", "ttl_s"), [("", 1.0), ("\ud800", 1.0), ("a", -1.0), ("a", float("nan"))])
+def test_a_lease_that_cannot_be_meant_is_refused(engine: SqlEngine, owner: str, ttl_s: float) -> None:
+    """Goal: no lease of nobody, or of no time. Method: claim and renew with values out of range."""
+    with pytest.raises(InvalidArgumentError):
+        engine.claim(KEY, owner, ttl_s)
+    lease = engine.claim(KEY, "b", 60.0)
+    assert lease is not None
+    assert 1 == lease.generation
+    with pytest.raises(InvalidArgumentError):
+        engine.renew(lease, -1.0)
+
+
+def test_D6_no_statement_asks_for_too_many_values(engine: SqlEngine) -> None:
+    """Goal: no limit of a database shows. Method: 1,200 ids, new, stored and in a filter; the values of each read."""
+    records = [new_record("user", "x", NOW_S, message_id=f"m{number}") for number in range(1200)]
+    counted = [0]
+
+    def count(*args: Any) -> None:
+        if args[2].startswith("SELECT"):
+            counted.append(len(args[3]))
+
+    sa.event.listen(engine._engine, "before_cursor_execute", count)
+    assert [1, 1] == [engine.append(KEY, records, now_s=NOW_S, policy=ALL) for _ in range(2)]
+    assert len(records) == len(texts(engine))
+    say(engine, "x", key=SessionKey("t"))
+    one_of = ComparisonFilter("session_id", "in", ["s", *map(str, range(1200))])
+    assert ["s"] == [info.session_id for info in engine.find(filters=one_of)]
+    assert (1, 1) == (engine.count(one_of), engine.count(NotFilter(one_of)))
+    assert max(counted) <= 510
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
+def test_a_forked_child_has_a_mutex_and_a_memory_of_its_own() -> None:
+    """Goal: no hang and no missing table. Method: fork while the mutex is taken, then read and write in the child."""
+    engine = SqlEngine("sqlite://")
+    say(engine, "a")
+    with engine._mutex:
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                signal.alarm(60)  # ends a child that hangs
+                status = 0 if ([], 1, ["b"]) == (texts(engine), say(engine, "b"), texts(engine)) else 2
+            finally:
+                os._exit(status)
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert ["a"] == texts(engine)
+    engine.close()
+
+
+def test_two_threads_of_a_forked_child_renew_the_pool_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goal: connections in use stay in their pool. Method: another thread renews it while this one waits for the mutex."""
+    engine = SqlEngine("sqlite://")
+    engine._process = -1
+
+    class Mutex:
+        def __enter__(self) -> None:
+            engine._process = os.getpid()
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(engine, "_mutex", Mutex())
+    assert [] == texts(engine)
+    assert [] == engine._inherited
+    engine.close()
+
+
+def test_leases_on_mariadb_do_not_follow_local_time(tmp_path: Path) -> None:
+    """Goal: no lease lasts an hour longer when summer ends. Method: the time zone of an engine's connection."""
+    engine = mariadb(tmp_path)
+    with engine._engine.connect() as conn:
+        assert "+00:00" == conn.scalar(sa.text("SELECT @@session.time_zone"))
+    engine.close()
+
+
+def test_a_search_unpacks_nothing_of_other_namespaces(place: str, tmp_path: Path) -> None:
+    """Goal: a tenant pays for its own. Method: another namespace holds what cannot be unpacked."""
+    url = URLS[place](tmp_path)
+    engine = SqlEngine(url, compress=True)
+    say(engine, "apple " * 1000, key=SessionKey("s", "theirs"))
+    rows(url, "UPDATE messages SET packed = 'x' WHERE packed IS NOT NULL")
+    say(engine, "apple " * 1000)
+    for key in ("t", "u"):
+        say(engine, "an apple", key=SessionKey(key))
+    assert ["u", "t", "s"] == [session.session_id for session, _ in engine.search(["apple"])]
+    engine.close()

@@ -15,7 +15,14 @@ import pytest
 from processes.workers import needs_fork
 
 from faults.interruptions import NEVER_FAIL, Around, Failing, FailingBehind, Killing, Recorded, Short
-from praison_store import CorruptSessionError, LockTimeoutError, OutcomeUnknownError, SessionStoreError, StoreReadError, StoreWriteError
+from praison_store import (
+    CorruptSessionError,
+    LockTimeoutError,
+    OutcomeUnknownError,
+    SessionStoreError,
+    StoreReadError,
+    StoreWriteError,
+)
 from praison_store.disk import log, seam
 from praison_store.engines.jsonl import JsonlEngine
 from praison_store.model.message import SessionMessage, new_record
@@ -567,7 +574,8 @@ def test_D9_a_window_of_leading_messages_only_is_changed_behind_its_log(tmp_path
     engine = opened(tmp_path)
     records = [new_record("system", str(number), 1.0) for number in range(10)]
     engine.append(KEY, records, now_s=1.0, policy=ALL)
-    engine.append(KEY, [new_record("user", text, 1.0) for text in "ab"], now_s=1.0, policy=policy_named("archive", 11))
+    said = [new_record("user", str(number), 1.0) for number in range(10, 40)]
+    engine.append(KEY, said, now_s=1.0, policy=policy_named("archive", 11))
 
     def empty(session: SessionData) -> None:
         del session.messages[10:]
@@ -577,7 +585,8 @@ def test_D9_a_window_of_leading_messages_only_is_changed_behind_its_log(tmp_path
 
     engine.update(KEY, empty, now_s=1.0, policy=ALL)
     engine.update(KEY, title, now_s=2.0, policy=policy_named("archive", 5))
-    assert ([str(number) for number in range(10)], ["a"], {"title": "new"}) == state_of(tmp_path)
+    texts = [str(number) for number in range(39)]
+    assert (texts[:10], texts[10:], {"title": "new"}) == state_of(tmp_path)
     engine.close()
 
 
