@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,12 @@ from praison_store import DefaultSessionStore
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--long`: run the full harnesses too."""
     parser.addoption("--long", action="store_true", help="run the full harnesses (minutes), not only their short forms")
+
+
+def pytest_configure() -> None:
+    """Heed Ctrl-C even where whoever began this run ignores it: a child inherits that, and some tests press it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
