@@ -18,6 +18,7 @@ from ..model.selection import OrderBy
 from ..model.session import SessionData, SessionInfo
 from ..model.session_id import SessionKey
 from ..retention import Policy
+from .cancellation import settled
 
 T = TypeVar("T")
 
@@ -149,18 +150,7 @@ class AsyncHttpEngine:
         """Send one request; one that may change something is never left on its way."""
         if call.method == "GET":
             return await self._exchange(call)
-        work = asyncio.ensure_future(self._exchange(call))
-        try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            while not work.done():
-                try:
-                    await asyncio.wait([work])
-                except asyncio.CancelledError:
-                    continue  # cancelled again; the request is on its way all the same, and its time is bounded
-            if not work.cancelled():
-                work.exception()  # the caller hears of the cancellation alone
-            raise
+        return (await settled(self._exchange(call))).result()
 
     async def _exchange(self, call: Call) -> Reply:
         """Send one request and read its answer to the end, in a bounded time."""

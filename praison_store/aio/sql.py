@@ -30,6 +30,7 @@ except ModuleNotFoundError as missing_package:
 from ..engines import sql_changes, sql_filters, sql_leases, sql_operations, sql_search, sql_turns
 from ..engines.sql_tables import Schema
 from ..engines.sql_turns import Work
+from .cancellation import settled
 
 T = TypeVar("T")
 
@@ -244,15 +245,4 @@ async def _finished(work: Coroutine[Any, Any, T]) -> T:
 
     A transaction stopped while it commits is neither done nor undone, and the database goes on with it behind us.
     """
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError:
-                continue  # cancelled again; the transaction runs all the same
-        if not task.cancelled():
-            task.exception()  # the caller hears of the cancellation, and nobody of an error nobody can take
-        raise
+    return (await settled(work)).result()

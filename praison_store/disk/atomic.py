@@ -34,7 +34,7 @@ def replace_bytes(
     try:
         held = files.HeldFile(seam.open(temporary, _FLAGS, 0o600))
     except OSError as error:
-        raise _failed(path, error) from error
+        raise failed(path, error) from error
     try:
         files.write_all(held.descriptor, chunks)
         if durability != "process":
@@ -46,7 +46,7 @@ def replace_bytes(
         held.close()
         _remove(temporary)
         if isinstance(error, OSError):
-            raise _failed(path, error) from error
+            raise failed(path, error) from error
         raise
     try:
         signature = _settled(held)
@@ -106,7 +106,8 @@ def _remove(temporary: str) -> None:
         seam.unlink(temporary)
 
 
-def _failed(path: str, error: OSError) -> StoreWriteError:
+def failed(path: str, error: OSError) -> StoreWriteError:
+    """Return the error of a write that stored nothing."""
     return StoreWriteError(
         f"Cannot write {path}: {error.strerror}. Nothing was stored and the old session is whole: make room or "
         f"permission, then try again.", path=path, cause=error,

@@ -7,6 +7,7 @@ import stat
 import weakref
 from contextlib import suppress
 from types import TracebackType
+from typing import Any
 
 from ..errors import LockTimeoutError, SessionStoreError, StoreWriteError
 from . import files, seam
@@ -18,9 +19,9 @@ _FLAGS = (
 # to 2 ms and no further, so that who waits long draws as many lots as who comes; only after seconds it tries less.
 _FIRST_PAUSE_S, _PAUSE_S, _LONG_PAUSE_S = 0.0003, 0.002, 0.01
 _LONG_WAIT_S = 1.0
-# Every turn with an open descriptor, waiting ones too: a child forked now has copies of them all. Weak, so that a turn
+# Every turn with an open descriptor, waiting ones and those on logs too: a child forked now has copies of them all. Weak, so that a turn
 # which Ctrl-C left between two lines ends with its last reference.
-_open_turns: set[weakref.ref[exclusive]] = set()
+open_turns: set[weakref.ref[Any]] = set()
 
 
 class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeout_s=5.0)
@@ -56,7 +57,7 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
                     return self
                 waited_s = seam.monotonic() - started_s
                 if waited_s >= self._timeout_s:
-                    raise self._timed_out(waited_s)
+                    raise timed_out(self._path, self._descriptor, self._timeout_s, waited_s)
                 self._mark()
                 pause_s = min(pause_s * 1.5, _PAUSE_S) if waited_s < _LONG_WAIT_S else _LONG_PAUSE_S
         except BaseException as error:
@@ -92,7 +93,7 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
         while True:
             if self._descriptor < 0:
                 self._descriptor = _open(self._path)
-                _open_turns.add(self._self)
+                open_turns.add(self._self)
             if not seam.lock(self._descriptor):
                 return False
             state = _checked(self._path, self._descriptor)
@@ -120,7 +121,7 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
                 seam.ftruncate(self._descriptor, 1)
 
     def _close(self) -> None:
-        _open_turns.discard(self._self)
+        open_turns.discard(self._self)
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             with suppress(OSError):  # the system gives up the descriptor all the same, and with it the lock
@@ -135,14 +136,6 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
         if descriptor >= 0:
             os.close(descriptor)
 
-    def _timed_out(self, waited_s: float) -> LockTimeoutError:
-        holder = holders(self._descriptor)
-        named = f" by process {', '.join(map(str, holder))}" if holder else ""
-        return LockTimeoutError(
-            f"{self._path} stayed locked{named} for {self._timeout_s:g} s. Nothing was written: try again, or pass a "
-            f"longer lock_timeout.",
-            path=self._path, waited_s=waited_s, holder=holder,
-        )
 
 
 def _open(path: str) -> int:
@@ -175,6 +168,16 @@ def _refused(path: str, error: OSError) -> StoreWriteError:
     )
 
 
+def timed_out(path: str, descriptor: int, timeout_s: float, waited_s: float) -> LockTimeoutError:
+    """Return the error of a turn that did not come in time; names the holder where the system tells."""
+    holder = holders(descriptor)
+    named = f" by process {', '.join(map(str, holder))}" if holder else ""
+    return LockTimeoutError(
+        f"{path} stayed locked{named} for {timeout_s:g} s. Nothing was written: try again, or pass a longer "
+        f"lock_timeout.", path=path, waited_s=waited_s, holder=holder,
+    )
+
+
 def holders(descriptor: int) -> tuple[int, ...]:
     """Return the ids of the processes that hold the lock, where Linux tells; else nothing."""
     try:
@@ -188,8 +191,8 @@ def holders(descriptor: int) -> tuple[int, ...]:
 
 
 def _drop_copies() -> None:
-    while _open_turns:
-        turn = _open_turns.pop()()
+    while open_turns:
+        turn = open_turns.pop()()
         if turn is not None:
             turn.drop_copy()
 

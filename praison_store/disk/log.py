@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 
-from ..errors import LockTimeoutError, OutcomeUnknownError, SessionStoreError, StoreWriteError
+from ..errors import OutcomeUnknownError, SessionStoreError, StoreWriteError
 from . import atomic, files, lock, seam
 
 _WRITE_FLAGS = os.O_RDWR | os.O_CREAT | files.NOFOLLOW | files.BINARY
 # As in `lock`: pauses of random length, because waiters that wake in step starve each other.
 _FIRST_PAUSE_S, _PAUSE_S, _LONG_PAUSE_S, _LONG_WAIT_S = 0.0003, 0.002, 0.01, 1.0
-_open_turns: set[weakref.ref[writing]] = set()
 
 
 def read_at(held: files.HeldFile, path: str, start: int, size_bytes: int) -> bytes:
@@ -86,7 +85,7 @@ class writing:  # noqa: N801 - read as a verb: with log.writing(path, timeout_s=
                     return self
                 waited_s = seam.monotonic() - started_s
                 if waited_s >= self._timeout_s:
-                    raise self._timed_out(waited_s)
+                    raise lock.timed_out(self._path, self.held.descriptor, self._timeout_s, waited_s)
                 pause_s = min(pause_s * 1.5, _PAUSE_S) if waited_s < _LONG_WAIT_S else _LONG_PAUSE_S
         except BaseException as error:
             self._close()
@@ -134,7 +133,7 @@ class writing:  # noqa: N801 - read as a verb: with log.writing(path, timeout_s=
         except BaseException as error:
             self._cut_back(at)
             if isinstance(error, OSError):
-                raise _failed(self._path, error) from error
+                raise atomic.failed(self._path, error) from error
             raise
         is_new, self.size_bytes = not self.size_bytes, at + sum(map(len, lines))
         if self._durability != "process":
@@ -175,7 +174,7 @@ class writing:  # noqa: N801 - read as a verb: with log.writing(path, timeout_s=
                     f"outlive a loss of power: check the disk, and retry with the same message_id.",
                     path=self._path, cause=error,
                 ) from second
-            raise _failed(self._path, error) from error
+            raise atomic.failed(self._path, error) from error
 
     def _cut_back(self, at: int) -> None:
         with suppress(OSError):  # what stays behind `at` has no end mark: readers leave it out, the next writer cuts it
@@ -187,7 +186,7 @@ class writing:  # noqa: N801 - read as a verb: with log.writing(path, timeout_s=
         while True:
             if self.held.descriptor < 0:
                 self.held = files.HeldFile(_open(self._path))
-                _open_turns.add(self._self)
+                lock.open_turns.add(self._self)
             if not seam.take(self.held.descriptor, False):
                 return False
             state = seam.fstat(self.held.descriptor)
@@ -214,7 +213,7 @@ class writing:  # noqa: N801 - read as a verb: with log.writing(path, timeout_s=
         return (named.st_ino, named.st_dev) == (locked.st_ino, locked.st_dev)
 
     def _close(self) -> None:
-        _open_turns.discard(self._self)
+        lock.open_turns.discard(self._self)
         self.held.close()
 
     # Ctrl-C between two lines of a turn leaves it to nobody; the lock then ends with the object.
@@ -223,14 +222,6 @@ class writing:  # noqa: N801 - read as a verb: with log.writing(path, timeout_s=
     def drop_copy(self) -> None:
         """Close a forked child's copy of the descriptor, without unlocking: the lock is still the parent's."""
         self.held.close()
-
-    def _timed_out(self, waited_s: float) -> LockTimeoutError:
-        holder = lock.holders(self.held.descriptor)
-        named = f" by process {', '.join(map(str, holder))}" if holder else ""
-        return LockTimeoutError(
-            f"{self._path} stayed locked{named} for {self._timeout_s:g} s. Nothing was written: try again, or pass a "
-            f"longer lock_timeout.", path=self._path, waited_s=waited_s, holder=holder,
-        )
 
 
 def _open(path: str) -> int:
@@ -246,21 +237,3 @@ def _refused(path: str, error: OSError) -> StoreWriteError:
         f"Cannot open the log {path}: {error.strerror}. Nothing was written: check that the directory is writable and "
         f"that no link or directory stands there.", path=path, cause=error,
     )
-
-
-def _failed(path: str, error: OSError) -> StoreWriteError:
-    return StoreWriteError(
-        f"Cannot write {path}: {error.strerror}. Nothing was stored and the old session is whole: make room or "
-        f"permission, then try again.", path=path, cause=error,
-    )
-
-
-def _drop_copies() -> None:
-    while _open_turns:
-        turn = _open_turns.pop()()
-        if turn is not None:
-            turn.drop_copy()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_drop_copies)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 
 from ..codec.lines import LineFile
 from ..disk.files import HeldFile, Signature
 from ..model.message import Record
+from .forks import renew_in_child
 
 CACHED_SESSIONS = 64
 _SHARE_OF_DESCRIPTORS = 8
@@ -54,7 +53,7 @@ class SessionCache:
         self._sights: OrderedDict[str, Signature] = OrderedDict()
         self._bytes = 0
         self.mutex = threading.RLock()
-        _live.add(self)
+        renew_in_child(self)
 
     def is_first_sight(self, path: str, signature: Signature) -> bool:
         """
@@ -135,18 +134,6 @@ def _most_sessions() -> int:
         return CACHED_SESSIONS
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return CACHED_SESSIONS if descriptors < 0 else max(1, min(CACHED_SESSIONS, descriptors // _SHARE_OF_DESCRIPTORS))
-
-
-_live: weakref.WeakSet[SessionCache] = weakref.WeakSet()
-
-
-def _renew_all() -> None:
-    for cache in list(_live):
-        cache.renew_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
 
 
 def newest_of(plain: Plain, newest: int | None, leading: int | None) -> Plain:

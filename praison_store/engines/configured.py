@@ -130,7 +130,7 @@ def open_engine(settings: Settings, default_directory: str) -> Engine:
             )
         url = f"sqlite:///{directory}/{DATABASE_FILE}"
         files.make_directory(directory)
-    if url.partition("://")[0].partition("+")[0].lower() in ("http", "https", "file", "jsonl", "memory"):
+    if scheme_of(url) in ("http", "https", "file", "jsonl", "memory"):
         return from_url(url)
     from .sql import SqlEngine
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from ..model.session import SessionData, SessionInfo
 from ..model.session_id import SessionKey
 from ..retention import Policy
 from .contract import Capabilities, Change
+from .forks import renew_in_child
 from .http_plan import HttpPlan
 from .http_wire import Answer, Call, Endpoint, Pause, Plan, Reply, failure_of, httpx_module
 
@@ -85,7 +85,7 @@ class HttpEngine:
         self._mutex = threading.Lock()
         self._held: _Held | None = None
         self._left_to_parent: list[_Held] = []
-        _live.add(self)
+        renew_in_child(self)
 
     def renew_after_fork(self) -> None:
         """Take a new mutex, in a forked child: a thread that is not there may hold the old one."""
@@ -240,15 +240,3 @@ class HttpEngine:
             is_last = held.is_retired and not held.requests
         if is_last and held.pid == os.getpid():
             held.client.close()
-
-
-_live: weakref.WeakSet[HttpEngine] = weakref.WeakSet()
-
-
-def _renew_all() -> None:
-    for engine in list(_live):
-        engine.renew_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)

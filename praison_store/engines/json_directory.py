@@ -35,12 +35,12 @@ class SessionFile(NamedTuple):
         return f"{self.directory}/{self.name}"
 
 
-def session_files(directory: str) -> Iterator[SessionFile]:
-    """Yield the plain files named like sessions, in no order. Raises StoreReadError."""
+def session_files(directory: str, suffix: str = SUFFIX) -> Iterator[SessionFile]:
+    """Yield the plain files whose names end like those of sessions, in no order. Raises StoreReadError."""
     try:
         with seam.scandir(directory) as entries:
             for entry in entries:
-                if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
+                if entry.name.endswith(suffix) and entry.is_file(follow_symlinks=False):
                     try:
                         state = entry.stat(follow_symlinks=False)
                     except FileNotFoundError:

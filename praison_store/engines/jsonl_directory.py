@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from ..disk import atomic, files, lock, log, seam
+from ..disk import atomic, files, lock, log
 from ..errors import LockTimeoutError, SessionStoreError
 from ..model.session import SessionInfo
 from ..model.session_id import SessionKey, file_stem
 from . import json_leases, jsonl_log
 from . import jsonl_format as form
 from .json_check import VacuumReport
-from .json_directory import SessionFile, directories, directory_of
+from .json_directory import SessionFile, directories, directory_of, session_files
 
 logger = logging.getLogger("praison_store")
 SUFFIX = ".jsonl"
@@ -29,24 +29,8 @@ def path_of(directory: str, key: SessionKey) -> str:
 
 def log_files(places: Sequence[str]) -> list[SessionFile]:
     """Return the plain files named like logs, the most recently written first. Raises StoreReadError."""
-    found = [file for place in places for file in _log_files(place)]
+    found = [file for place in places for file in session_files(place, SUFFIX)]
     return sorted(found, key=lambda file: (-file.mtime_ns, file.name))
-
-
-def _log_files(directory: str) -> Iterator[SessionFile]:
-    try:
-        with seam.scandir(directory) as entries:
-            for entry in entries:
-                if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
-                    try:
-                        state = entry.stat(follow_symlinks=False)
-                    except FileNotFoundError:
-                        continue  # removed since the directory was read
-                    yield SessionFile(state.st_mtime_ns, entry.name, state.st_size, directory)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise files.unreadable(directory, error) from error
 
 
 def newest_first(places: Sequence[str]) -> Iterator[SessionInfo]:

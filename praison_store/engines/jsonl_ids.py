@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +12,7 @@ from ..disk import files, log
 from ..errors import StoreReadError
 from ..model.message import Record, llm_message
 from . import jsonl_format as form
+from .forks import renew_in_child
 from .jsonl_log import LogView
 
 logger = logging.getLogger("praison_store")
@@ -44,7 +43,7 @@ class IdIndex:
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._logs: OrderedDict[str, _Ids] = OrderedDict()
-        _indexes.add(self)
+        renew_in_child(self)
 
     def renew_after_fork(self) -> None:
         """Start empty in a forked child, with a mutex that no thread of the parent holds."""
@@ -114,18 +113,6 @@ class IdIndex:
             _collect(ids.places, piece[:whole], ids.end)
             ids.end += whole or end - ids.end
         return ids
-
-
-_indexes: weakref.WeakSet[IdIndex] = weakref.WeakSet()
-
-
-def _renew_all() -> None:
-    for index in list(_indexes):
-        index.renew_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
 
 
 def _collect(places: dict[str, int], raw: bytes, start: int) -> None:

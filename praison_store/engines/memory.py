@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 import threading
-import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +20,7 @@ from ..model.session import SessionData, SessionInfo, iso_utc
 from ..model.session_id import SessionKey, file_stem
 from ..retention import Policy
 from .contract import Capabilities, Change
+from .forks import renew_in_child
 from .refusals import conflict
 
 logger = logging.getLogger("praison_store")
@@ -64,7 +63,7 @@ class MemoryEngine:
         self._leases: dict[SessionKey, LeaseRow] = {}
         # Leases tell their end in seconds since 1970, but a clock that is set must neither end nor prolong one.
         self._epoch_s = seam.time() - seam.monotonic()
-        _engines.add(self)
+        renew_in_child(self)
 
     def renew_after_fork(self) -> None:
         """Take a new mutex in a forked child, which must not share one that another thread may have held."""
@@ -261,18 +260,6 @@ class MemoryEngine:
         kept = self._kept[key]
         header = copy.deepcopy(kept.session.header())
         return SessionInfo.from_header(header, len(kept.session.messages), kept.size_bytes, key.namespace)
-
-
-_engines: weakref.WeakSet[MemoryEngine] = weakref.WeakSet()
-
-
-def _renew_all() -> None:
-    for engine in list(_engines):
-        engine.renew_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
 
 
 def _checked(key: SessionKey) -> SessionKey:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from threading import Lock
@@ -28,6 +27,7 @@ except ModuleNotFoundError as missing_package:
     raise sql_urls.missing(missing_package) from missing_package
 
 from . import sql_changes, sql_filters, sql_leases, sql_operations, sql_search, sql_turns
+from .forks import renew_in_child
 from .sql_tables import Schema
 from .sql_turns import Work
 
@@ -66,7 +66,7 @@ class SqlEngine:
         self._mutex = Lock()
         self._process, self._inherited = os.getpid(), list[Pool]()
         self.capabilities = sql_turns.capabilities_of(parsed)
-        _live.add(self)
+        renew_in_child(self)
 
     # ---- reading ---------------------------------------------------------------------------------------------
 
@@ -211,15 +211,3 @@ class SqlEngine:
                 if told is not None:
                     raise told from error
         raise SessionStoreError("unreachable: the last try tells what failed")
-
-
-_live: weakref.WeakSet[SqlEngine] = weakref.WeakSet()
-
-
-def _renew_all() -> None:
-    for engine in list(_live):
-        engine.renew_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidArgumentError, MissingExtraError, shown
+from .urls import SQL_DIALECTS
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
 # The first of each is what a URL without a driver gets, and one with a driver of the other world.
 SYNC_DRIVERS = {"sqlite": ("pysqlite",), "postgresql": ("psycopg",), "mysql": ("pymysql", "mysqldb")}
 ASYNC_DRIVERS = {"sqlite": ("aiosqlite",), "postgresql": ("asyncpg", "psycopg"), "mysql": ("aiomysql", "asyncmy")}
-_DIALECTS = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql", "mysql": "mysql",
-             "mariadb": "mysql"}
 
 
 def database_url(url: str, *, awaited: bool) -> URL:
@@ -36,9 +35,9 @@ def database_url(url: str, *, awaited: bool) -> URL:
         # The URL itself may hold a password, so it is not shown.
         raise InvalidArgumentError("That is no database's URL: pass one like postgresql://user@host/name.") from error
     name, _, driver = parsed.drivername.partition("+")
-    dialect = _DIALECTS.get(name.lower())
+    dialect = SQL_DIALECTS.get(name.lower())
     if dialect is None:
-        raise InvalidArgumentError(f"No SQL engine for {shown(name)}: pass one of {', '.join(_DIALECTS)}.")
+        raise InvalidArgumentError(f"No SQL engine for {shown(name)}: pass one of {', '.join(SQL_DIALECTS)}.")
     drivers = (ASYNC_DRIVERS if awaited else SYNC_DRIVERS)[dialect]
     parsed = parsed.set(drivername=f"{dialect}+{driver if driver in drivers else drivers[0]}")
     if dialect == "mysql" and "charset" not in parsed.query:
