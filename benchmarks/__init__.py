@@ -9,6 +9,7 @@ How fast the store is, beside the least work there is and beside its peers. One 
     memory       does a process that touches many sessions stay small?
     scale        how does the cost grow with the window and with the number of processes?
     engines      what does a message cost on the other engines, and in a long session?
+    blocks       what does `async with` cost beside the sync calls it makes?
     import_time  what does `import praison_store` cost?
 
     python -m benchmarks [name ...] [--quick] [--output DIR] [--directory DIR]
@@ -21,4 +22,5 @@ one of medians of the same run. Absolute times are those of one machine and of o
     machine      where it was measured          writers   many processes on one session
 """
 
-BENCHMARKS = ("append", "turns", "history", "listing", "contention", "memory", "scale", "engines", "import_time")
+BENCHMARKS = ("append", "turns", "history", "listing", "contention", "memory", "scale", "engines", "blocks",
+              "import_time")

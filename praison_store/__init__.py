@@ -47,7 +47,8 @@ from .model.session import CompactionCheckpoint, SessionData, SessionHit, Sessio
 from .store import DefaultSessionStore, get_default_session_store
 
 if TYPE_CHECKING:
-    from .manager import Session, SessionManager
+    from .manager import SessionManager
+    from .model.live_session import Session
 
 __version__ = "0.1.0"
 
@@ -90,7 +91,8 @@ def __getattr__(name: str) -> Any:
     # The side doors are imported by who opens them, so that an agent with the store alone starts at once.
     if name in ("Session", "SessionManager"):
         from . import manager
+        from .model import live_session
 
-        globals()[name] = getattr(manager, name)
+        globals()[name] = getattr(live_session if name == "Session" else manager, name)
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

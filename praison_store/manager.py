@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import copy
 import logging
 import os
 import threading
@@ -12,17 +11,14 @@ import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from .codec import values
 from .engines.configured import Settings, open_engine, settings_of
-from .errors import InvalidArgumentError, InvalidMessageError, SessionNotFoundError, SessionStoreError, shown
-from .model import arguments, given, portable, recall
-from .model.exchanges import newest_window
+from .errors import InvalidArgumentError, RevisionConflictError, SessionNotFoundError, SessionStoreError, shown
+from .model import arguments, portable, recall
 from .model.filters import ComparisonFilter
-from .model.merge import Held, Seen, held, merge
-from .model.message import Record
+from .model.live_session import Session
+from .model.merge import merge
 from .model.session import SessionData, SessionHit, SessionInfo
 from .model.session_id import SessionKey, file_stem, key_of
-from .model.values import storable
 from .retention import policy_named
 from .store import session_directory
 
@@ -38,147 +34,6 @@ class NamedSessionInfo(SessionInfo):
     def name(self) -> str:
         """Return the session's name."""
         return self.session_id
-
-
-class Session:
-    """
-    One session held live by a `SessionManager`: changed here at will, stored by `save_session` or the timer.
-
-    Shape: `messages` are dicts as they were given, with any keys, oldest first; `metadata` is a dict. Both may be
-    changed in place; what could not be stored is refused when it is saved, or at once by the methods here.
-    Source: the methods follow the coda session README.
-    """
-
-    def __init__(self, data: SessionData, most_bytes: int) -> None:
-        self.name = data.session_id
-        self._mutex = threading.RLock()
-        self._most_bytes = most_bytes
-        self._tried: list[tuple[str, Record]] = []
-        self.messages: list[Record] = []
-        self.metadata: dict[str, Any] = {}
-        self._follow(data)
-
-    def _follow(self, data: SessionData) -> None:
-        """Show what is stored."""
-        self._seen = Seen.of(data)
-        self.messages[:] = self._seen.messages()
-        self.metadata.clear()
-        self.metadata.update(copy.deepcopy(data.metadata))
-        self._note(data)
-
-    def _note(self, data: SessionData) -> None:
-        self.created_at, self.updated_at, self.parent = data.created_at, data.updated_at, data.parent_id
-        self._size_bytes = sum(map(given.size_bytes, self._seen.texts))
-
-    @property
-    def revision(self) -> int:
-        """Return the revision that was read or written last."""
-        return self._seen.revision
-
-    def add_message(self, message: Mapping[str, Any]) -> None:
-        """
-        Put a message behind the others; it is kept and given back exactly, whatever keys it has.
-
-        Args:
-            message: a dict with `role` and `content` (or `tool_calls`).
-        Raises:
-            InvalidMessageError: It is none, would not read back equal, or makes the session larger than
-                `max_session_size`. Nothing was added.
-        """
-        given.record_of(message, 0.0)
-        plain = copy.deepcopy(storable(dict(message), "message"))
-        size_bytes = len(values.dumps(plain))
-        with self._mutex:
-            self._fit(self._size_bytes + size_bytes)
-            self.messages.append(plain)
-            self._size_bytes += size_bytes
-
-    def get_messages(self, limit: int | None = None) -> list[Record]:
-        """Return copies of the newest `limit` messages, oldest first; None returns all, 0 none."""
-        newest = arguments.at_least(limit, "limit", 0, none=True)
-        with self._mutex:
-            start = 0 if newest is None else max(0, len(self.messages) - newest)
-            return copy.deepcopy(self.messages[start:])
-
-    def clear_messages(self) -> None:
-        """Take all messages away; the metadata stays."""
-        with self._mutex:
-            del self.messages[:]
-            self._size_bytes = 0
-
-    def truncate_messages(self, max_messages: int) -> None:
-        """
-        Keep the newest messages only.
-
-        Args:
-            max_messages: 0 or more. Leading system messages are kept and count; a tool exchange is never cut (D9).
-        """
-        most = arguments.at_least(max_messages, "max_messages", 0) or 0
-        with self._mutex:
-            leading, start = newest_window(self.messages, most) if most else (0, len(self.messages))
-            del self.messages[leading:start]
-            self._size_bytes = sum(given.size_bytes(given.exact(message)) for message in self.messages)
-
-    def update_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """Set keys of the metadata; the others stay. Raises InvalidMessageError for what would not read back equal."""
-        if not isinstance(metadata, Mapping):
-            raise InvalidArgumentError(f"metadata is a dict, not {shown(metadata)}: pass one.")
-        plain = copy.deepcopy(storable(dict(metadata), "metadata"))
-        values.dumps(plain, "metadata")
-        with self._mutex:
-            self.metadata.update(plain)
-
-    def get_token_count(self) -> int:
-        """
-        Return about how many tokens the messages are for a model.
-
-        Not promised: a model's own count; this is four bytes of text a token, and four tokens a message.
-        """
-        with self._mutex:
-            return given.token_count(self.messages)
-
-    def _fit(self, size_bytes: int) -> None:
-        if size_bytes > self._most_bytes:
-            raise InvalidMessageError(
-                f"The session {self.name!r} would have {size_bytes} bytes, more than max_session_size allows "
-                f"({self._most_bytes}): truncate it, or raise max_session_size.", where="messages")
-
-    def _held(self, now_s: float) -> Held:
-        """Return what is to be stored, checked; each message keeps its record, however often it is tried."""
-        if not isinstance(self.messages, list) or not isinstance(self.metadata, dict):
-            raise InvalidArgumentError(f"The session {self.name!r} has messages as a list and metadata as a dict.")
-        storable(self.metadata, "metadata")
-        known = [*zip(self._seen.texts, self._seen.records, strict=True), *self._tried]
-        mine = held(self.messages, self.metadata, known, now_s)
-        self._fit(sum(map(given.size_bytes, mine.texts)))
-        seen = len(self._seen.texts)
-        self._tried = list(zip(mine.texts, mine.records, strict=True))[seen:]
-        return mine
-
-    def _is_changed(self) -> bool:
-        """Tell whether a save has anything to do, or to refuse."""
-        try:
-            messages = [given.exact(message) for message in self.messages]
-            return messages != self._seen.texts or not given.same(self.metadata, self._seen.metadata)
-        except (TypeError, ValueError, RecursionError):
-            return True
-
-    def _stored(self, data: SessionData, mine: Held) -> None:
-        """Note what is stored now; what was changed here since the save began stays as it is."""
-        self._seen, self._tried = Seen.of(data), []
-        begin = [given.exact(message) for message in self.messages[: len(mine.texts)]]
-        if self._seen.texts != mine.texts and begin == mine.texts:
-            self.messages[: len(mine.texts)] = self._seen.messages()
-        since = {
-            name: value for name, value in self.metadata.items()
-            if name not in mine.metadata or not given.same(value, mine.metadata[name])
-        }
-        gone = {name for name in mine.metadata if name not in self.metadata}
-        now = {**copy.deepcopy(data.metadata), **since}
-        self.metadata.update({name: value for name, value in now.items() if name not in gone})
-        for name in [name for name in self.metadata if name not in now]:
-            del self.metadata[name]
-        self._note(data)
 
 
 class SessionManager:
@@ -224,6 +79,7 @@ class SessionManager:
                 that is no branch of that one.
         """
         key = key_of(name)
+        self._forget_refused(key.session_id)
         if branch_from is not None:
             return self._branch(key, key_of(branch_from), arguments.at_least(at, "at", 0, none=True))
         if at is not None:
@@ -233,9 +89,15 @@ class SessionManager:
             return self._opened(data)
 
     def load_session(self, name: str) -> Session:
-        """Return a session that is stored. Raises SessionNotFoundError."""
+        """
+        Return a session that is stored; the live one with its changes, unless a conflict refused them.
+
+        Raises:
+            SessionNotFoundError: There is none of that name.
+        """
         key = key_of(name)
         with self._mutex:
+            self._forget_refused(key.session_id)
             data = self._engine.read(key, None)
             if data is None:
                 raise _unknown(key)
@@ -246,8 +108,9 @@ class SessionManager:
         Store what was changed in a session since it was loaded or saved, and take over what others added.
 
         Raises:
-            RevisionConflictError: It was deleted, or another changed the same. InvalidMessageError: It holds what
-                would not read back equal, or too much. Nothing was written.
+            RevisionConflictError: It was deleted, or another changed the same: `load_session` returns what is stored,
+                for the change to be made again. InvalidMessageError: It holds what would not read back equal, or too
+                much. Nothing was written.
         """
         if not isinstance(session, Session):
             raise InvalidArgumentError(f"save_session takes a session of this manager, not {shown(session)}: pass one.")
@@ -255,9 +118,13 @@ class SessionManager:
             now_s = time.time()
             mine, seen = session._held(now_s), session._seen
             is_cleared = bool(seen.texts) and not mine.texts
-            data = self._engine.update(
-                SessionKey(session.name), lambda stored: merge(stored, seen, mine), now_s=now_s, policy=_ALL,
-                keep_archive=not is_cleared)
+            try:
+                data = self._engine.update(
+                    SessionKey(session.name), lambda stored: merge(stored, seen, mine), now_s=now_s, policy=_ALL,
+                    keep_archive=not is_cleared)
+            except RevisionConflictError:
+                session._is_refused = True
+                raise
             session._stored(data, mine)
 
     def delete_session(self, name: str) -> bool:
@@ -295,7 +162,7 @@ class SessionManager:
 
         Raises:
             SessionStoreError: A session could not be saved. The others were; it stays live, and `close` may be
-                called again.
+                called again. RevisionConflictError: The same, but what another's write refuses is given up.
         """
         with self._mutex:
             timer, self._timer = self._timer, None
@@ -304,6 +171,8 @@ class SessionManager:
             timer.join()
         failed = self._save_all()
         if failed:
+            for name in list(self._kept):
+                self._forget_refused(name)
             raise failed[0]
         atexit.unregister(self.close)
         with self._mutex:
@@ -318,6 +187,14 @@ class SessionManager:
         self.close()
 
     # ---- the steps -------------------------------------------------------------------------------------------
+
+    def _forget_refused(self, name: str) -> None:
+        """Let go of a live session whose changes were refused; whoever holds it still has them."""
+        with self._mutex:
+            session = self._live.get(name)
+            if session is not None and session._is_refused:
+                del self._live[name]
+                self._kept.pop(name, None)
 
     def _opened(self, data: SessionData) -> Session:
         """Return the live session of a name, brought up to date where nothing in it waits to be saved."""

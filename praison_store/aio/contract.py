@@ -46,7 +46,8 @@ class AsyncEngine(Protocol):
         ...
 
     async def append(
-        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None
+        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None,
+        least_revision: int = 0,
     ) -> int:
         """Await form of `Engine.append`; see there."""
         ...

@@ -68,10 +68,12 @@ class AsyncHttpEngine:
         return await self._run(self._plan.whole(key))
 
     async def append(
-        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None
+        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None,
+        least_revision: int = 0,
     ) -> int:
         """Await form of `HttpEngine.append`; see there."""
-        return await self._run(self._plan.append(key, messages, now_s=now_s, policy=policy, lease=lease))
+        return await self._run(self._plan.append(
+            key, messages, now_s=now_s, policy=policy, lease=lease, least_revision=least_revision))
 
     async def update(
         self, key: SessionKey, change: Change, *, now_s: float, policy: Policy, expected_revision: int | None = None,

@@ -201,8 +201,11 @@ class Keeper:
         return True
 
     async def _written(self, key: SessionKey, changes: Changes, lease: Lease | None) -> int:
-        """Write changes; return the revision. Never by `append`, which would begin a deleted session anew."""
+        """Write changes; return the revision."""
         now_s = time.time()
+        if changes.appends_only and changes.revision:
+            return await self.engine.append(key, changes.appended, now_s=now_s, policy=KEEP_ALL, lease=lease,
+                                            least_revision=changes.revision)
         data = await self.engine.update(
             key, lambda current: changes.apply(key, current), now_s=now_s, policy=KEEP_ALL, lease=lease
         )
@@ -211,8 +214,12 @@ class Keeper:
 
 def written(engine: Engine, key: SessionKey, changes: Changes, lease: Lease | None) -> int:
     """Write changes by a sync engine, as the keeper does by one that is awaited; return the revision."""
+    now_s = time.time()
+    if changes.appends_only and changes.revision:
+        return engine.append(key, changes.appended, now_s=now_s, policy=KEEP_ALL, lease=lease,
+                             least_revision=changes.revision)
     return engine.update(
-        key, lambda current: changes.apply(key, current), now_s=time.time(), policy=KEEP_ALL, lease=lease
+        key, lambda current: changes.apply(key, current), now_s=now_s, policy=KEEP_ALL, lease=lease
     ).revision
 
 

@@ -15,7 +15,7 @@ from ..model.message import Content, Record, SessionMessage, new_record, records
 from ..model.session import SessionData
 from ..model.session_id import SessionKey
 from ..model.values import storable
-from .changes import Changes, changed_names, text_of
+from .changes import Changes, changed_names, snapshot, text_of
 
 METRICS = "metrics"
 _DICTS = ("context", "metadata", METRICS)
@@ -23,10 +23,10 @@ _DICTS = ("context", "metadata", METRICS)
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the session was when it was read, as JSON: one text for each message and each name of each dict."""
+    """What the session was when it was read: a snapshot of each message, and JSON of each name of each dict."""
 
     revision: int
-    messages: list[bytes]
+    messages: list[bytes | None]
     dicts: dict[str, dict[str, bytes]]
     user_id: str | None
     agent_name: str | None
@@ -125,8 +125,8 @@ class Session:
         stored = data.extra.get(METRICS)
         self.metrics: dict[str, Any] = dict(stored) if isinstance(stored, Mapping) else {}
         dicts = {name: _texts(getattr(self, name)) for name in _DICTS}
-        texts = [text_of(message.to_dict()) for message in self.messages]
-        self._seen = _Seen(data.revision, texts, dicts, data.user_id, data.agent_name)
+        seen = list(map(snapshot, self.messages))
+        self._seen = _Seen(data.revision, seen, dicts, data.user_id, data.agent_name)
         self.touch()
 
     def changes(self) -> Changes:
@@ -161,33 +161,29 @@ class Session:
         seen = self._seen
         dicts = {name: {**{one: text for one, text in seen.dicts[name].items() if one not in changes.dropped[name]},
                         **_texts(changes.values[name])} for name in _DICTS}
-        texts = seen.messages if changes.replaced is None else list(map(text_of, changes.replaced))
-        texts = texts + list(map(text_of, changes.appended))
+        stored = [*(changes.replaced or []), *changes.appended]
+        messages = seen.messages if changes.replaced is None else []
+        messages = messages + [snapshot(SessionMessage.from_dict(record)) for record in stored]
         fields = {"user_id": seen.user_id, "agent_name": seen.agent_name, **changes.fields}
         # Where others wrote too, the old revision stays: the next save then looks at each message before it edits one.
         self.revision = revision if revision == seen.revision + 1 or not seen.revision else seen.revision
-        self._seen = _Seen(self.revision, texts, dicts, **fields)
+        self._seen = _Seen(self.revision, messages, dicts, **fields)
 
     def _changed_messages(self) -> tuple[list[Record], list[Record] | None]:
         """Return the records behind those that were seen, and the whole list where one of those is another now."""
         now_s, seen = time.time(), self._seen.messages
-        records = [_record(message) for message in self.messages]
-        texts = list(map(text_of, records))
-        if texts[: len(seen)] == seen:
-            return records_of(records[len(seen) :], now_s), None
+        for message in self.messages:
+            if not isinstance(message, SessionMessage):
+                raise InvalidMessageError(
+                    f"session.messages holds {shown(message)}, which is no SessionMessage: use "
+                    f"session.add_message(...).", where="messages",
+                )
+        if list(map(snapshot, self.messages[: len(seen)])) == seen:
+            return records_of(self.messages[len(seen) :], now_s), None
         known = set(seen)
         # What stood there may be more than a new message may hold, and was accepted by who wrote it.
-        return [], [record if text in known else records_of([record], now_s)[0]
-                    for record, text in zip(records, texts, strict=True)]
-
-
-def _record(message: Any) -> Record:
-    if isinstance(message, SessionMessage):
-        return message.to_dict()
-    raise InvalidMessageError(
-        f"session.messages holds {shown(message)}, which is no SessionMessage: use session.add_message(...).",
-        where="messages",
-    )
+        return [], [message.to_dict() if snapshot(message) in known else records_of([message], now_s)[0]
+                    for message in self.messages]
 
 
 def _texts(dictionary: Mapping[str, Any]) -> dict[str, bytes]:

@@ -54,7 +54,6 @@ class AsyncSqlEngine:
         self, url: str, *, lock_timeout_s: float = 5.0, pool_size: int = 5, compress: bool = False, create: bool = True
     ) -> None:
         self._url = sql_urls.database_url(url, awaited=True)
-        sql_turns.make_file(self._url)
         self._place = sql_turns.place_of(self._url, lock_timeout_s)
         self._compress, self._create = compress, create
         self._options = sql_turns.options_of(self._url, pool_size, lock_timeout_s)
@@ -63,6 +62,7 @@ class AsyncSqlEngine:
         self._schema: Schema | None = None
         self.capabilities = sql_turns.capabilities_of(self._url)
         self._new_engine()  # makes no connection, but tells of a driver that is missing
+        sql_turns.make_file(self._url)
 
     # ---- reading ---------------------------------------------------------------------------------------------
 
@@ -85,12 +85,13 @@ class AsyncSqlEngine:
     # ---- writing ---------------------------------------------------------------------------------------------
 
     async def append(
-        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None
+        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None,
+        least_revision: int = 0,
     ) -> int:
         """Await form of `Engine.append`; see there."""
         return await self._write(partial(
             sql_operations.append, key=key, messages=messages, now_s=now_s, policy=policy, lease=lease,
-            compress=self._compress,
+            compress=self._compress, least_revision=least_revision,
         ))
 
     async def update(
@@ -128,7 +129,7 @@ class AsyncSqlEngine:
         self, terms: Sequence[str], *, namespace: str | None = ""
     ) -> list[tuple[SessionData, list[Record]]]:
         """Await form of `Engine.search`, as a list of one moment; see there."""
-        search = (await self._ready()).search
+        search = (await self._ready(writes=False)).search
         return await self._read(partial(sql_search.found, terms=terms, namespace=namespace, search=search))
 
     # ---- leases ----------------------------------------------------------------------------------------------
@@ -185,12 +186,12 @@ class AsyncSqlEngine:
             await anext(pool.keeper)  # from now on the loop closes it at its end
         return pool.engine
 
-    async def _ready(self) -> Schema:
-        """Return the tables' schema, with the tables there."""
+    async def _ready(self, *, writes: bool) -> Schema:
+        """Return the tables' schema, with the tables there; `writes` says what is told of a failure."""
         await self._own_engine()  # first, because in a new loop a database in memory has no tables yet
         if self._schema is None:
             self._schema = await self._attempts(
-                lambda conn: sql_turns.prepare(conn, self._place, make=self._create), writes=self._create)
+                lambda conn: sql_turns.prepare(conn, self._place, make=self._create), writes=writes)
         return self._schema
 
     async def _read(self, work: Work[T]) -> T:
@@ -204,7 +205,7 @@ class AsyncSqlEngine:
         def turn(conn: Connection) -> T:
             return sql_turns.take(conn, work, writes=writes, place=self._place, keeps=keeps)
 
-        await self._ready()
+        await self._ready(writes=writes)
         return await self._attempts(turn, writes=writes)
 
     async def _attempts(self, turn: Work[T], *, writes: bool) -> T:

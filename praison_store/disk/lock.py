@@ -19,8 +19,8 @@ _FLAGS = (
 # to 2 ms and no further, so that who waits long draws as many lots as who comes; only after seconds it tries less.
 _FIRST_PAUSE_S, _PAUSE_S, _LONG_PAUSE_S = 0.0003, 0.002, 0.01
 _LONG_WAIT_S = 1.0
-# Every turn with an open descriptor, waiting ones and those on logs too: a child forked now has copies of them all. Weak, so that a turn
-# which Ctrl-C left between two lines ends with its last reference.
+# Every turn with an open descriptor, waiting ones and those on logs too: a child forked now has copies of them all.
+# Weak, so that a turn which Ctrl-C left between two lines ends with its last reference.
 open_turns: set[weakref.ref[Any]] = set()
 
 

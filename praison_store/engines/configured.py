@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..disk import files
 from ..errors import InvalidArgumentError, StoreReadError, shown
 from ..model import arguments
 from .contract import Engine
@@ -41,6 +40,10 @@ class Settings:
                 f"backend is sqlite, memory, json or the URL of an engine, not {shown(self.backend)}: pass one of them."
             )
         scheme_of(self.backend)  # refuses what is no engine's
+        if self.storage_path is not None and "://" in self.storage_path:
+            raise InvalidArgumentError(
+                f"storage_path is a directory, and {scheme_of(self.storage_path)}://... a URL: pass that as backend."
+            )
         if self.storage_path is not None and (not self.storage_path or "\0" in self.storage_path):
             raise InvalidArgumentError(
                 f"storage_path is the path of a directory, not {shown(self.storage_path)}: pass one."
@@ -129,7 +132,6 @@ def open_engine(settings: Settings, default_directory: str) -> Engine:
                 f"storage_path has no ? where the backend is sqlite, not {shown(directory)}: pass another directory."
             )
         url = f"sqlite:///{directory}/{DATABASE_FILE}"
-        files.make_directory(directory)
     if scheme_of(url) in ("http", "https", "file", "jsonl", "memory"):
         return from_url(url)
     from .sql import SqlEngine

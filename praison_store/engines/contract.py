@@ -68,9 +68,16 @@ class Engine(Protocol):
         ...
 
     def append(
-        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None
+        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None,
+        least_revision: int = 0,
     ) -> int:
-        """Store messages whose `message_id` is not there yet, all or none; return the session's revision."""
+        """
+        Store messages whose `message_id` is not there yet, all or none; return the session's revision.
+
+        Args:
+            least_revision: raise RevisionConflictError, with nothing written, where the session has not come that
+                far: it was deleted since it had, and is not to be begun anew.
+        """
         ...
 
     def update(

@@ -83,9 +83,12 @@ class DbHooksEngine:
         return None if session is None else (session, [])
 
     def append(
-        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None
+        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None,
+        least_revision: int = 0,
     ) -> int:
         """Give each message to the hook of its role; one whose `message_id` is there already is left out."""
+        if least_revision:
+            return _unsupported("a write that depends on the revision")
         file_stem(key.session_id)  # refuses an id, and a message below, that no other engine would take
         document.encode_all(messages)
         calls = [self._call_of(key, message) for message in messages]

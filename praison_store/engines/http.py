@@ -108,7 +108,8 @@ class HttpEngine:
         return self._run(self._plan.whole(key))
 
     def append(
-        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None
+        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None,
+        least_revision: int = 0,
     ) -> int:
         """
         Store messages behind those that are there; see `Engine.append`.
@@ -117,7 +118,8 @@ class HttpEngine:
             StoreReadError, StoreWriteError, LockTimeoutError: Nothing was stored. OutcomeUnknownError: The answer got
                 lost, and the service cannot be asked; repeat it with a `message_id`, which is stored once.
         """
-        return self._run(self._plan.append(key, messages, now_s=now_s, policy=policy, lease=lease))
+        return self._run(self._plan.append(
+            key, messages, now_s=now_s, policy=policy, lease=lease, least_revision=least_revision))
 
     def update(
         self, key: SessionKey, change: Change, *, now_s: float, policy: Policy, expected_revision: int | None = None,

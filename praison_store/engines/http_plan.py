@@ -11,11 +11,10 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from ..errors import InvalidArgumentError, LockTimeoutError, OutcomeUnknownError, SessionStoreError
-from ..model import arguments
 from ..model.filters import Filter, to_query
 from ..model.lease import Lease, lost
 from ..model.message import Record
-from ..model.selection import OrderBy, names_of
+from ..model.selection import OrderBy, names_of, page_of, selected
 from ..model.session import SessionData, SessionInfo
 from ..model.session_id import SessionKey
 from ..retention import Policy
@@ -23,6 +22,7 @@ from . import http_document as document
 from .contract import Change
 from .http_document import Stored
 from .http_wire import (
+    MOST_QUERY_BYTES,
     NOT_OFFERED,
     RETRIED,
     Answer,
@@ -32,6 +32,7 @@ from .http_wire import (
     Pause,
     Plan,
     Reply,
+    batches,
     fail_read,
     fail_write,
     is_refusal,
@@ -40,7 +41,7 @@ from .http_wire import (
     pause,
     under,
 )
-from .refusals import conflict
+from .refusals import check_revision
 
 logger = logging.getLogger("praison_store")
 _BUSY_PAUSE_S, _LONGEST_BUSY_PAUSE_S = 0.004, 0.25
@@ -81,12 +82,14 @@ class HttpPlan:
         return None if stored is None else (stored.session, stored.archived)
 
     def append(
-        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None
+        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None,
+        least_revision: int = 0,
     ) -> Plan[int]:
         """Plan `Engine.append`: read, put the messages behind the others, write; again where another came first."""
         begun, turns = time.monotonic(), 0
         while True:
             stored = (yield from self._fetched(key, lease)) or document.unwritten(key, now_s)
+            check_revision(key, stored.revision, least=least_revision)
             new = document.fresh(stored, messages)
             if messages and not new:
                 return stored.revision
@@ -106,8 +109,7 @@ class HttpPlan:
         begun, turns = time.monotonic(), 0
         while True:
             stored = (yield from self._fetched(key, lease)) or document.unwritten(key, now_s)
-            if expected_revision is not None and stored.revision != expected_revision:
-                raise conflict(key, expected_revision, stored.revision)
+            check_revision(key, stored.revision, expected=expected_revision)
             written = yield from self._write(
                 key, stored, change, now_s=now_s, policy=policy, keep_archive=keep_archive, lease=lease
             )
@@ -154,8 +156,10 @@ class HttpPlan:
         namespace: str | None = "",
     ) -> Plan[list[SessionInfo]]:
         """Plan `Engine.find`; a service that answers in pages is asked until all are there."""
-        arguments.at_least(limit, "limit", 0, none=True)
-        arguments.at_least(offset, "offset", 0)
+        limit, offset = page_of(limit, offset)
+        if filters is not None and len(to_query(filters)) > MOST_QUERY_BYTES:
+            every = yield from self.find(namespace=namespace)
+            return list(selected(((info.record(), info) for info in every), filters, order_by, limit, offset))
         query: list[tuple[str, str]] = []
         for name, descends in names_of(order_by):
             query.append(("order_by", f"-{name}" if descends else name))
@@ -176,22 +180,26 @@ class HttpPlan:
 
     def count(self, filters: Filter | None = None, *, namespace: str | None = "") -> Plan[int]:
         """Plan `Engine.count`."""
+        if filters is not None and len(to_query(filters)) > MOST_QUERY_BYTES:
+            return len((yield from self.find(filters=filters, namespace=namespace)))
         _, total = yield from self._listed([("limit", "0")], filters, namespace, "count")
         return total
 
     def search(
         self, terms: Sequence[str], *, namespace: str | None = ""
     ) -> Plan[list[tuple[SessionData, list[Record]]]]:
-        """Plan `Engine.search`: one listing, then one request for each session in it."""
+        """Plan `Engine.search`: a listing, several for many terms, then one request for each session in it."""
         found: list[tuple[SessionData, list[Record]]] = []
-        infos, taken = [], 0
-        while terms:
-            asked = [("search", term) for term in terms] + [("offset", str(taken))]
-            page, total = yield from self._listed(asked, None, namespace, "search")
-            infos += page
-            taken += len(page)
-            if not page or taken >= total:
-                break
+        infos: list[SessionInfo] = []
+        for some in batches(terms):
+            taken = 0
+            while True:
+                asked = [("search", term) for term in some] + [("offset", str(taken))]
+                page, total = yield from self._listed(asked, None, namespace, "search")
+                infos += page
+                taken += len(page)
+                if not page or taken >= total:
+                    break
         for key in dict.fromkeys(SessionKey(info.session_id, info.namespace) for info in infos):
             try:
                 whole = yield from self.whole(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote, unquote, urlencode, urlsplit
@@ -22,6 +22,9 @@ from ..model.lease import Lease
 from ..model.session_id import SessionKey, file_stem
 
 T = TypeVar("T")
+# Servers and proxies take a request line of 8 KB. What is longer is asked in parts, or decided by the asker.
+MOST_QUERY_BYTES = 4096
+_MOST_TERM_LETTERS = 64
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 NOT_OFFERED = frozenset({404, 405, 501})
 # These answers come from something in front of the service, which may still be at work on the request.
@@ -233,3 +236,18 @@ def failure_of(error: Exception) -> Failure:
         httpx.LocalProtocolError, httpx.InvalidURL, httpx.ProxyError,
     )
     return Failure(not isinstance(error, never_left), error)
+
+
+def batches(terms: Iterable[str]) -> Iterator[list[str]]:
+    """Yield search terms, as many at once as one request takes; of long ones the head, which finds no less."""
+    batch: list[str] = []
+    size_bytes = 0
+    for term in dict.fromkeys(term[:_MOST_TERM_LETTERS] for term in terms):
+        length = len(urlencode([("search", term)], errors="replace"))
+        if batch and size_bytes + length > MOST_QUERY_BYTES:
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append(term)
+        size_bytes += length
+    if batch:
+        yield batch

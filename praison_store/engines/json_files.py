@@ -22,7 +22,7 @@ from ..retention import Policy
 from . import json_check, json_directory, json_leases, json_repair, json_repeats, json_window
 from .cache import Entry, SessionCache, newest_of, plain_of
 from .contract import Capabilities, Change
-from .refusals import conflict
+from .refusals import check_revision
 
 T = TypeVar("T")
 logger = logging.getLogger("praison_store")
@@ -84,11 +84,10 @@ class JsonFilesEngine:
 
     def whole(self, key: SessionKey) -> tuple[SessionData, list[Record]] | None:
         """
-        Return a session with all its messages, and the archive; see `Engine.whole`.
+        Return a session with all its messages and its archive; see `Engine.whole`.
 
-        The archive another store keeps inside the file comes last: ours takes it over with each move. Ours belongs to
-        the session only as long as its file is the same, so both are read again where it is not, at last in a turn of
-        one's own.
+        An archive another store keeps inside the file comes last: ours takes it over with each move. Ours is the
+        session's as long as its file is the same, so both are read again where it is not, at last in one's own turn.
         """
         path = self._path(key)
         for _ in range(_SNAPSHOT_TRIES):
@@ -106,7 +105,8 @@ class JsonFilesEngine:
     # ---- writing: one turn each -------------------------------------------------------------------------------
 
     def append(
-        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None
+        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None,
+        least_revision: int = 0,
     ) -> int:
         """Store messages behind those that are there; the hot path. See `Engine.append`."""
         path = self._path(key)                                                      # model/session_id
@@ -114,6 +114,7 @@ class JsonFilesEngine:
         with lock.exclusive(path, timeout_s=self._lock_timeout_s):                  # disk
             json_leases.check(path, lease)
             entry = self._load(path, key, now_s)                                    # codec
+            check_revision(key, entry.file.revision, least=least_revision)
             if any("message_id" in message for message in messages):
                 added, messages = json_repeats.not_stored(path, entry.file, added, messages)
                 if not added:
@@ -131,8 +132,7 @@ class JsonFilesEngine:
         with lock.exclusive(path, timeout_s=self._lock_timeout_s) as turn:          # disk
             json_leases.check(path, lease)
             file, session = self._session(path, key, now_s)                         # codec
-            if expected_revision is not None and session.revision != expected_revision:
-                raise conflict(key, expected_revision, session.revision)
+            check_revision(key, session.revision, expected=expected_revision)
             before, past = list(session.messages), session.past(policy.window_messages)
             session.updated_at, updated_at = "", session.updated_at
             if change(session) is False:                                            # store

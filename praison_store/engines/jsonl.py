@@ -25,7 +25,7 @@ from .json_check import VacuumReport
 from .json_directory import directories
 from .jsonl_ids import IdIndex
 from .jsonl_log import DamagedLogError, LogView
-from .refusals import conflict
+from .refusals import check_revision
 
 T = TypeVar("T")
 logger = logging.getLogger("praison_store")
@@ -98,13 +98,15 @@ class JsonlEngine:
     # ---- writing: one turn each ------------------------------------------------------------------------------
 
     def append(
-        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None
+        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None,
+        least_revision: int = 0,
     ) -> int:
         """Store messages behind those that are there; the hot path. See `Engine.append`."""
         lines = [form.message_line(message) for message in messages]
         updated_at = iso_utc(now_s)
 
         def write(turn: log.writing, view: LogView) -> int:
+            check_revision(key, view.mark.revision if view.mark else 0, least=least_revision)
             added = self._ids.not_stored(view, lines, messages)
             if view.mark is None:
                 session = SessionData(key.session_id, created_at=updated_at, updated_at=updated_at)
@@ -138,8 +140,7 @@ class JsonlEngine:
             session = SessionData(key.session_id, created_at=now, updated_at=now)
             if mark:
                 session = view.decoded(view.header()[0], entries)
-            if expected_revision is not None and session.revision != expected_revision:
-                raise conflict(key, expected_revision, session.revision)
+            check_revision(key, session.revision, expected=expected_revision)
             before = jsonl_plan.Before(session, entries, policy)
             session.updated_at, updated_at = "", session.updated_at
             if change(session) is False:

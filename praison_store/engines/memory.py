@@ -21,7 +21,7 @@ from ..model.session_id import SessionKey, file_stem
 from ..retention import Policy
 from .contract import Capabilities, Change
 from .forks import renew_in_child
-from .refusals import conflict
+from .refusals import check_revision
 
 logger = logging.getLogger("praison_store")
 
@@ -102,7 +102,8 @@ class MemoryEngine:
     # ---- writing ---------------------------------------------------------------------------------------------
 
     def append(
-        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None
+        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None,
+        least_revision: int = 0,
     ) -> int:
         """Store messages whose id is not there yet; see `Engine.append`."""
         added = copy.deepcopy(list(messages))
@@ -111,6 +112,7 @@ class MemoryEngine:
             kept = self._held(key, lease)
             known = kept is not None
             kept = kept or _Kept(_new_session(key, now_s))
+            check_revision(key, kept.session.revision, least=least_revision)
             fresh = _not_stored(kept, added, key)
             if added and not fresh:
                 return kept.session.revision
@@ -133,8 +135,7 @@ class MemoryEngine:
         with self._mutex:
             before = self._held(key, lease)
             session = copy.deepcopy(before.session) if before else _new_session(key, now_s)
-            if expected_revision is not None and session.revision != expected_revision:
-                raise conflict(key, expected_revision, session.revision)
+            check_revision(key, session.revision, expected=expected_revision)
             revision, past = session.revision, session.past(policy.window_messages)
             past_records = [copy.deepcopy(message.to_dict()) for message in past]
             session.updated_at, updated_at = "", session.updated_at

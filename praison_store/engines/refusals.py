@@ -14,6 +14,14 @@ def conflict(key: SessionKey, expected_revision: int, revision: int) -> Revision
     )
 
 
+def check_revision(key: SessionKey, revision: int, *, expected: int | None = None, least: int = 0) -> None:
+    """Refuse a write to a session at another revision than expected, or at less than the least."""
+    if expected is not None and revision != expected:
+        raise conflict(key, expected, revision)
+    if revision < least:
+        raise conflict(key, least, revision)
+
+
 def held(key: SessionKey, waited_s: float) -> LeaseHeldError:
     """Return the error of a lease that stayed another's."""
     return LeaseHeldError(

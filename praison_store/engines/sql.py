@@ -51,7 +51,6 @@ class SqlEngine:
         self, url: str, *, lock_timeout_s: float = 5.0, pool_size: int = 5, compress: bool = False, create: bool = True
     ) -> None:
         parsed = sql_urls.database_url(url, awaited=False)
-        sql_turns.make_file(parsed)
         self._place = sql_turns.place_of(parsed, lock_timeout_s)
         self._compress, self._create = compress, create
         try:
@@ -61,6 +60,7 @@ class SqlEngine:
             )
         except ModuleNotFoundError as error:
             raise sql_urls.missing(error) from error
+        sql_turns.make_file(parsed)  # behind what may be refused, so that nothing is left of that
         sql_turns.listen(self._engine, lock_timeout_s)
         self._schema: Schema | None = None
         self._mutex = Lock()
@@ -89,12 +89,13 @@ class SqlEngine:
     # ---- writing ---------------------------------------------------------------------------------------------
 
     def append(
-        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None
+        self, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy, lease: Lease | None = None,
+        least_revision: int = 0,
     ) -> int:
         """Store messages behind those that are there; see `Engine.append`."""
         return self._write(partial(
             sql_operations.append, key=key, messages=messages, now_s=now_s, policy=policy, lease=lease,
-            compress=self._compress,
+            compress=self._compress, least_revision=least_revision,
         ))
 
     def update(
@@ -132,9 +133,9 @@ class SqlEngine:
         self, terms: Sequence[str], *, namespace: str | None = ""
     ) -> Iterator[tuple[SessionData, list[Record]]]:
         """Yield sessions that hold one of the terms; see `Engine.search`. Each is read when it is asked for."""
-        search = self._ready().search
+        search = self._ready(writes=False).search
         for identity in self._read(partial(sql_search.ids, terms=terms, namespace=namespace, search=search)):
-            found = self._read(partial(sql_operations.whole_of, identity=identity))
+            found = self._read(partial(sql_search.whole_of, identity=identity))
             if found is not None:
                 yield found
 
@@ -179,12 +180,12 @@ class SqlEngine:
         """Take a new mutex in a forked child: another thread of the parent may have held the old one."""
         self._mutex = Lock()
 
-    def _ready(self) -> Schema:
-        """Return the tables' schema, with the tables there."""
+    def _ready(self, *, writes: bool) -> Schema:
+        """Return the tables' schema, with the tables there; `writes` says what is told of a failure."""
         self._own_engine()  # forgets the schema where it stayed with the parent
         if self._schema is None:
             self._schema = self._attempts(
-                lambda conn: sql_turns.prepare(conn, self._place, make=self._create), writes=self._create)
+                lambda conn: sql_turns.prepare(conn, self._place, make=self._create), writes=writes)
         return self._schema
 
     def _read(self, work: Work[T]) -> T:
@@ -195,7 +196,7 @@ class SqlEngine:
 
     def _run(self, work: Work[T], *, writes: bool, keeps: Callable[[T], bool] | None = None) -> T:
         """Take one turn, and again where the database undid it."""
-        self._ready()
+        self._ready(writes=writes)
         def turn(conn: Connection) -> T:
             return sql_turns.take(conn, work, writes=writes, place=self._place, keeps=keeps)
 

@@ -18,7 +18,7 @@ from ..model.session_id import SessionKey
 from ..retention import Policy
 from . import sql_leases, sql_operations, sql_window
 from .contract import Change
-from .refusals import conflict
+from .refusals import check_revision
 from .sql_rows import Encode, encoder, message_row, records_of, session_of, session_row
 from .sql_tables import messages as table
 
@@ -37,8 +37,7 @@ def update(
     now = iso_utc(now_s)
     row = sql_operations.locked(conn, key, now)
     sql_leases.check(conn, lease)
-    if expected_revision is not None and row.revision != expected_revision:
-        raise conflict(key, expected_revision, row.revision)
+    check_revision(key, row.revision, expected=expected_revision)
     old = sql_window.rows(conn, row)
     session = session_of(row, records_of(old))
     before, past = list(session.messages), session.past(policy.window_messages)

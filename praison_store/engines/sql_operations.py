@@ -19,6 +19,7 @@ from ..model.session import SessionData, iso_utc
 from ..model.session_id import SessionKey
 from ..retention import Policy
 from . import sql_leases, sql_window
+from .refusals import check_revision
 from .sql_rows import encoder, id_of, message_key, message_row, records_of, session_of, session_row, text_in
 from .sql_tables import messages as table
 from .sql_tables import sessions
@@ -97,7 +98,7 @@ def whole_of(conn: Connection, identity: str) -> tuple[SessionData, list[Record]
 
 def append(
     conn: Connection, key: SessionKey, messages: Sequence[Record], *, now_s: float, policy: Policy,
-    lease: Lease | None, compress: bool,
+    lease: Lease | None, compress: bool, least_revision: int,
 ) -> int:
     """
     Store messages behind those that are there; the hot path. See `Engine.append`.
@@ -108,6 +109,7 @@ def append(
     now = iso_utc(now_s)
     session = locked(conn, key, now)
     sql_leases.check(conn, lease)
+    check_revision(key, session.revision, least=least_revision)
     added = _not_stored(conn, session.id, messages) if any("message_id" in one for one in messages) else messages
     if messages and not added:
         return int(session.revision)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 from ..codec import values
 from ..errors import InvalidMessageError, shown
@@ -14,10 +15,33 @@ from ..model.message import Record
 from ..model.recall import text_of
 from ..model.session import CompactionCheckpoint, SessionData, SessionInfo
 from ..model.session_id import SessionKey, file_stem
+from ..model.values import is_unicode
 
 CALL, RESULT, OTHER = 1, 2, 4
 PACKED_FROM_BYTES = 1024
 Encode = Callable[[Any], bytes]
+T = TypeVar("T")
+# What decoding raises of bytes that were not written here.
+_DAMAGE = (ValueError, TypeError, AttributeError, LookupError, RecursionError, zlib.error)
+
+
+class DamagedRowError(ValueError):
+    """A row that holds what this package never wrote; see `sql_turns.take`."""
+
+
+def decoding(decode: Callable[..., T]) -> Callable[..., T]:
+    """Return a function of rows that tells of a damaged one as DamagedRowError, whatever stumbled over it."""
+    @wraps(decode)
+    def told(row: Any, *others: Any) -> T:
+        try:
+            return decode(row, *others)
+        except _DAMAGE as error:
+            name = getattr(row, "name", None)
+            what = "a message" if name is None else f"the session {shown(name)}"
+            # Its place and what to do is told where the turn ends.
+            raise DamagedRowError(f"the row of {what} is damaged ({error})") from error
+
+    return told
 
 
 def id_of(key: SessionKey) -> str:
@@ -127,23 +151,20 @@ def _search_text(content: Any) -> str | None:
     return None if is_ascii_fold and is_unicode(text) else _readable(lowered)
 
 
-def is_unicode(text: str) -> bool:
-    """Tell whether a database can hold the text."""
-    # Another store may have written half of a pair; JSON holds it as an escape, and no database holds it as text.
-    try:
-        return text.isascii() or bool(text.encode("utf-8"))
-    except UnicodeEncodeError:
-        return False
-
-
 def _readable(text: str) -> str:
     return text_in(text if is_unicode(text) else text.encode("utf-8", "replace").decode())
+
+
+@decoding
+def unpacked(row: Any) -> Any:
+    """Return the content of a row that holds it compressed."""
+    return values.loads_any(zlib.decompress(row.packed))[0]
 
 
 def content_of(row: Any) -> Any:
     """Return the content of a row that has one."""
     if row.packed is not None:
-        return values.loads_any(zlib.decompress(row.packed))[0]
+        return unpacked(row)
     return values.loads_any(row.content.encode())[0] if row.is_json else text_out(row.content)
 
 
@@ -152,6 +173,7 @@ def has_content(row: Any) -> bool:
     return row.content is not None or row.packed is not None
 
 
+@decoding
 def records_of(rows: Sequence[Any]) -> list[Record]:
     """Return the records of rows, each equal to what was stored. Cost: one decoding for all of them."""
     joined = ",".join(f"{row.record},{row.metadata or 'null'}" for row in rows)
@@ -159,6 +181,8 @@ def records_of(rows: Sequence[Any]) -> list[Record]:
     records = []
     for index, row in enumerate(rows):
         rest = decoded[2 * index]
+        if type(rest) is not dict:
+            raise ValueError(f"record is no object but {shown(rest)}")
         record: Record = {"role": rest.pop("role")} if "role" in rest else {}
         if has_content(row):
             record["content"] = content_of(row)
@@ -184,11 +208,13 @@ def session_row(session: SessionData, encode: Encode) -> dict[str, Any]:
     }
 
 
+@decoding
 def session_of(row: Any, records: Sequence[Record]) -> SessionData:
     """Return the session of its row and its messages."""
     metadata, context, extra, compaction = values.loads_any(
         f"[{row.metadata},{row.context},{row.extra},{row.last_compaction or 'null'}]".encode()
     )[0]
+    _check_objects(metadata, context, extra, compaction or {})
     session = SessionData.from_dict({"revision": row.revision, "messages": records})
     session.session_id = text_out(row.name)
     session.created_at, session.updated_at = text_out(row.created_at), text_out(row.updated_at)
@@ -199,11 +225,19 @@ def session_of(row: Any, records: Sequence[Record]) -> SessionData:
     return session
 
 
+@decoding
 def info_of(row: Any) -> SessionInfo:
     """Return the summary of a session's row."""
     metadata, context, extra = values.loads_any(f"[{row.metadata},{row.context},{row.extra}]".encode())[0]
+    _check_objects(metadata, context, extra)
     return SessionInfo(
         text_out(row.name), row.message_count, row.size_bytes, text_out(row.created_at), text_out(row.updated_at),
         optional_out(row.agent_name), optional_out(row.user_id), metadata, optional_out(row.parent_id),
         row.revision, extra, context, text_out(row.namespace),
     )
+
+
+def _check_objects(*found: Any) -> None:
+    for one in found:
+        if type(one) is not dict:
+            raise ValueError(f"a column holds no object but {shown(one)}")

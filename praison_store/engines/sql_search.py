@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import zlib
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from ..codec import values
 from ..model.message import Record
 from ..model.recall import text_of
 from ..model.session import SessionData
+from ..model.values import is_unicode
 from . import sql_operations
-from .sql_rows import is_unicode, text_in
+from .sql_rows import DamagedRowError, text_in, unpacked
 from .sql_tables import messages as table
 from .sql_tables import sessions
 
+logger = logging.getLogger("praison_store")
 _TRIGRAM_LETTERS = 3
+# What is found only may hold the terms, so that the head of a term will do: an index looks up each of its letters.
+_MOST_LETTERS = 64
+_MOST_TERMS = 100  # of one statement; a database refuses an expression of a thousand
 
 
 def ids(conn: Connection, terms: Sequence[str], namespace: str | None, search: str) -> list[str]:
@@ -30,10 +34,10 @@ def ids(conn: Connection, terms: Sequence[str], namespace: str | None, search: s
         search: what the tables' schema says: `fts5`, `trigram` or `scan`.
     Cost: with an index, what it finds; terms of one or two letters read every text, compressed ones are unpacked.
     """
-    wanted = [text_in(term) for term in terms if is_unicode(term)]
+    wanted = [text_in(term) for term in dict.fromkeys(term[:_MOST_LETTERS] for term in terms if is_unicode(term))]
     if not wanted:
         return []
-    plain = sa.select(table.c.session_id).where(sa.or_(*(_holds(conn, term, search) for term in wanted))).distinct()
+    plain = sa.select(table.c.session_id).distinct()
     packed = sa.select(table.c.session_id, table.c.packed).where(table.c.packed.is_not(None))
     ordered = sa.select(sessions.c.id).order_by(sessions.c.written.desc())
     if namespace is not None:
@@ -42,12 +46,13 @@ def ids(conn: Connection, terms: Sequence[str], namespace: str | None, search: s
         plain, packed = (one.join(sessions, sessions.c.id == table.c.session_id).where(is_within)
                          for one in (plain, packed))
         ordered = ordered.where(is_within)
-    hits = set(conn.scalars(plain))
+    hits: set[str] = set()
+    for start in range(0, len(wanted), _MOST_TERMS):
+        some = wanted[start : start + _MOST_TERMS]
+        hits |= set(conn.scalars(plain.where(sa.or_(*(_holds(conn, term, search) for term in some)))))
     for row in conn.execute(packed):
-        if row.session_id not in hits:
-            text = text_of(values.loads_any(zlib.decompress(row.packed))[0]).lower()
-            if any(term in text for term in terms):
-                hits.add(row.session_id)
+        if row.session_id not in hits and _packed_holds(row, terms):
+            hits.add(row.session_id)
     return [identity for identity in conn.scalars(ordered) if identity in hits]
 
 
@@ -55,8 +60,26 @@ def found(
     conn: Connection, terms: Sequence[str], namespace: str | None, search: str
 ) -> list[tuple[SessionData, list[Record]]]:
     """Return the sessions `ids` names, whole, in one transaction."""
-    wholes = (sql_operations.whole_of(conn, identity) for identity in ids(conn, terms, namespace, search))
+    wholes = (whole_of(conn, identity) for identity in ids(conn, terms, namespace, search))
     return [one for one in wholes if one is not None]
+
+
+def whole_of(conn: Connection, identity: str) -> tuple[SessionData, list[Record]] | None:
+    """Return a session found, whole; None, with a log record, where it is damaged, so that it hides no other (D5)."""
+    try:
+        return sql_operations.whole_of(conn, identity)
+    except DamagedRowError as error:
+        logger.warning("a session was left out: %s", error)
+        return None
+
+
+def _packed_holds(row: Any, terms: Sequence[str]) -> bool:
+    try:
+        text = text_of(unpacked(row)).lower()
+    except DamagedRowError as error:
+        logger.warning("a message was not searched: %s", error)
+        return False
+    return any(term in text for term in terms)
 
 
 def _holds(conn: Connection, term: str, search: str) -> sa.ColumnElement[bool]:

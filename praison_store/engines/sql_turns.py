@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from threading import Lock
@@ -13,6 +14,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
 from ..disk import files, seam
 from ..errors import (
+    CorruptSessionError,
     LockTimeoutError,
     OutcomeUnknownError,
     SessionStoreError,
@@ -21,6 +23,7 @@ from ..errors import (
 )
 from . import sql_tables
 from .contract import Capabilities
+from .sql_rows import DamagedRowError
 from .sql_tables import Schema
 
 T = TypeVar("T")
@@ -33,6 +36,9 @@ _making = Lock()
 _AGAIN = {"40001", "40P01", 1213, 1020}
 _WAITED = {"55P03", 1205, 1204}
 _NO_TABLE = {"42P01", 1146}
+# Of a write that failed SQLite takes nothing; of a flush that failed nobody knows what reached the disk.
+_FLUSH_FAILED = {"SQLITE_IOERR", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_DIR_FSYNC"}
+_LONGEST_MS = 2**31 - 1  # 24 days; each of the databases takes as many milliseconds or more
 
 
 class Unreachable(exc.SQLAlchemyError):
@@ -48,7 +54,8 @@ class Place(NamedTuple):
 
 def place_of(url: URL, lock_timeout_s: float) -> Place:
     """Return the place of a URL."""
-    return Place(url.render_as_string(hide_password=True), lock_timeout_s)
+    plain = url.set(drivername=url.get_backend_name(), query={})
+    return Place(plain.render_as_string(hide_password=True), lock_timeout_s)
 
 
 def options_of(url: URL, pool_size: int, lock_timeout_s: float) -> dict[str, Any]:
@@ -102,10 +109,11 @@ def listen(engine: Engine, lock_timeout_s: float) -> None:
             if dialect == "sqlite":
                 _prepare_sqlite(cursor, lock_timeout_s)
             elif dialect == "postgresql":
-                cursor.execute(f"SET lock_timeout = {max(1, round(lock_timeout_s * 1000))}")
+                cursor.execute(f"SET lock_timeout = {max(1, _milliseconds(lock_timeout_s))}")
                 connection.commit()  # or the setting goes with the first transaction that is rolled back
             else:
-                cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {max(1, round(lock_timeout_s))}")
+                whole_s = max(1, _milliseconds(lock_timeout_s) // 1000)
+                cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {whole_s}")
                 # Its default locks the gap where a session is not yet, and two that are new stop each other.
                 cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
                 # Its clock reads local time, where an hour comes twice when summer ends: leases would last or end.
@@ -115,6 +123,10 @@ def listen(engine: Engine, lock_timeout_s: float) -> None:
 
     event.listen(engine, "connect", prepared)
     event.listen(engine, "begin", _begin)
+
+
+def _milliseconds(time_s: float) -> int:
+    return min(round(time_s * 1000), _LONGEST_MS)
 
 
 def _begin(conn: Connection) -> None:
@@ -127,7 +139,7 @@ def _begin(conn: Connection) -> None:
 
 
 def _prepare_sqlite(cursor: Any, lock_timeout_s: float) -> None:
-    cursor.execute(f"PRAGMA busy_timeout = {round(lock_timeout_s * 1000)}")
+    cursor.execute(f"PRAGMA busy_timeout = {_milliseconds(lock_timeout_s)}")
     for left in range(_WAL_TRIES, -1, -1):
         try:
             cursor.execute("PRAGMA journal_mode = WAL")
@@ -152,8 +164,20 @@ def take(
     Args:
         keeps: tells from the result whether there is something to commit; None commits.
     Raises:
-        OutcomeUnknownError: The connection broke while committing.
+        OutcomeUnknownError: The connection broke while committing. CorruptSessionError: A row of it is damaged.
     """
+    try:
+        return _taken(conn, work, writes=writes, place=place, keeps=keeps)
+    except DamagedRowError as error:
+        raise CorruptSessionError(
+            f"{place.shown}: {error}. Nothing was changed: restore the row from a backup, or delete the session.",
+            path=place.shown,
+        ) from error
+
+
+def _taken(
+    conn: Connection, work: Work[T], *, writes: bool, place: Place, keeps: Callable[[T], bool] | None
+) -> T:
     conn.execution_options(writes=writes)
     if conn.dialect.name == "postgresql" and (not writes or "isolation_level" in conn.get_execution_options()):
         conn.execution_options(isolation_level="READ COMMITTED" if writes else "REPEATABLE READ")
@@ -165,9 +189,9 @@ def take(
         try:
             transaction.commit()
         except exc.DBAPIError as error:
-            if error.connection_invalidated or "I/O" in str(error.orig):
+            if error.connection_invalidated or getattr(error.orig, "sqlite_errorname", "") in _FLUSH_FAILED:
                 raise OutcomeUnknownError(
-                    f"{place.shown}: the connection broke while committing ({error.orig}); the change may be stored. "
+                    f"{place.shown}: the commit was not answered ({_text_of(error)}); the change may be stored. "
                     f"Read the session again, or retry with the same message_id.", path=place.shown,
                 ) from error
             raise
@@ -200,7 +224,7 @@ def translated(error: Exception, place: Place, *, writes: bool, tries_left: int)
     """
     if isinstance(error, exc.TimeoutError):
         return _waited(place, "a connection of the pool", error)
-    code, text = _code_of(error), str(getattr(error, "orig", error)).strip()
+    code, text = _code_of(error), _text_of(error)
     if code in _NO_TABLE or "no such table" in text:
         return sql_tables.absent("sessions", place.shown)
     if code in _WAITED or "database is locked" in text or "database table is locked" in text:
@@ -213,16 +237,32 @@ def translated(error: Exception, place: Place, *, writes: bool, tries_left: int)
         return _waited(place, f"its turn, {TRIES} times", error)
     if writes:
         message = f"{place.shown}: nothing was stored ({text}). The session is as it was."
-        return StoreWriteError(message, path=place.shown)
-    return StoreReadError(f"{place.shown} could not be read ({text}). Nothing was changed.", path=place.shown)
+        return StoreWriteError(message, path=place.shown, errno=_errno_of(error))
+    message = f"{place.shown} could not be read ({text}). Nothing was changed."
+    return StoreReadError(message, path=place.shown, errno=_errno_of(error))
 
 
 def _waited(place: Place, what: str, error: Exception) -> LockTimeoutError:
     return LockTimeoutError(
-        f"{place.shown}: waited {place.lock_timeout_s:g} s for {what} ({getattr(error, 'orig', error)}). Nothing was "
+        f"{place.shown}: waited {place.lock_timeout_s:g} s for {what} ({_text_of(error)}). Nothing was "
         f"written: try again, or pass a longer lock_timeout.",
         path=place.shown, waited_s=place.lock_timeout_s, holder=(),
     )
+
+
+def _text_of(error: Exception) -> str:
+    """Return what a database or driver said, in one line."""
+    cause = getattr(error, "orig", error)
+    said = [part for part in getattr(cause, "args", ()) if isinstance(part, str)]
+    return " ".join((said[-1] if said else str(cause)).replace("\\n", " ").replace("\\t", " ").split())
+
+
+def _errno_of(error: Exception) -> int | None:
+    cause = getattr(error, "orig", error)
+    if getattr(cause, "sqlite_errorname", "") == "SQLITE_FULL":
+        return errno.ENOSPC  # SQLite tells no number of its other causes
+    number = getattr(cause, "errno", None)
+    return number if isinstance(number, int) else None
 
 
 def _code_of(error: Exception) -> Any:

@@ -12,7 +12,7 @@ from ..model.exchanges import call_ids, newest_window, result_ids
 from ..model.message import Record
 from ..model.session import CompactionCheckpoint
 from ..retention import Policy
-from .sql_rows import CALL, RESULT, encoder, records_of, text_out
+from .sql_rows import CALL, RESULT, decoding, encoder, records_of, text_out
 from .sql_tables import messages as table
 
 COLUMNS = (
@@ -94,6 +94,11 @@ def plain(conn: Connection, session: Any, newest: int | None) -> list[Record] | 
         leading = min(lead_of(session), newest - 1)
         found = rows(conn, session, first=leading, columns=_PLAIN) if leading else []
         found += rows(conn, session, newest=newest - leading, columns=_PLAIN)
+    return _plainly(found)
+
+
+@decoding
+def _plainly(found: list[Any]) -> list[Record] | None:
     shown = []
     for role, content, is_json, exchange in found:
         if content is None or is_json or exchange:
@@ -180,6 +185,7 @@ def after_cut(conn: Connection, session: Any, policy: Policy) -> dict[str, Any]:
     return changed
 
 
+@decoding
 def compaction_after(text: str, leading: int, start: int) -> str:
     """Return the JSON of a checkpoint after a cut."""
     before: Record = values.loads_any(text.encode())[0]

@@ -13,6 +13,7 @@ FORMS = (
 )
 SQL_DIALECTS = {"sqlite": "sqlite", "postgresql": "postgresql", "postgres": "postgresql", "mysql": "mysql",
                 "mariadb": "mysql"}
+_SCHEMES = {"file", "jsonl", "memory", "http", "https", *SQL_DIALECTS}
 
 
 def from_url(url: str, *, lock_timeout_s: float = 5.0, durability: str = "full") -> Engine:
@@ -56,10 +57,12 @@ def scheme_of(url: object) -> str:
         raise InvalidArgumentError(f"A store's URL is text, not {shown(url)}: pass one like {', '.join(FORMS)}.")
     head, mark, _ = url.partition("://")
     if not mark or "/" in head:
+        scheme = url.partition(":")[0].lower()
+        if scheme in _SCHEMES and ":" in url:
+            raise InvalidArgumentError(f"{scheme}: is followed by //: pass a URL like {', '.join(FORMS)}.")
         return ""
     scheme = head.partition("+")[0].lower()
-    known = {"file", "jsonl", "memory", "http", "https", *SQL_DIALECTS}
-    if scheme not in known:
+    if scheme not in _SCHEMES:
         # The URL itself may hold a password, so only its scheme is told.
         raise InvalidArgumentError(f"No engine has the scheme {scheme!r}: pass a URL like {', '.join(FORMS)}.")
     return scheme

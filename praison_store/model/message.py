@@ -88,39 +88,39 @@ def new_record(
     tool_call_id: str | None = None,
     message_id: str | None = None,
     *,
-    any_number: bool = False,
+    foreign: bool = False,
 ) -> Record:
     """
     Return the record of a new message, checked so that it reads back equal (D6).
 
     Args:
-        any_number: see `storable`; for messages that another store holds already.
+        foreign: see `storable`; for messages that another store holds already.
     Raises:
         InvalidMessageError: A field has the wrong type or holds what JSON cannot. Nothing was written.
     """
-    if type(role) is not str or not role:
-        role = _text(role, "role")
-    if type(content) is not str and content is not None:
-        content = _content(content, any_number)
+    if type(role) is not str or not role.isascii() or not role:
+        role = _text(role, "role", foreign)
+    if content is not None and not (type(content) is str and content.isascii()):
+        content = _content(content, foreign)
     record: Record = {"role": role, "content": content, "timestamp": now_s, "metadata": {}}
     if metadata:
         if not isinstance(metadata, dict):
             raise _wrong("metadata", metadata, "a dict")
-        record["metadata"] = storable(metadata, "metadata", any_number=any_number)
+        record["metadata"] = storable(metadata, "metadata", foreign=foreign)
     if tool_calls:
         if not isinstance(tool_calls, list):
             raise _wrong("tool_calls", tool_calls, "a list of dicts")
-        record["tool_calls"] = storable(tool_calls, "tool_calls", any_number=any_number)
+        record["tool_calls"] = storable(tool_calls, "tool_calls", foreign=foreign)
     if tool_call_id is not None:
-        record["tool_call_id"] = _text(tool_call_id, "tool_call_id")
+        record["tool_call_id"] = _text(tool_call_id, "tool_call_id", foreign)
     if message_id is not None:
-        record["message_id"] = _text(message_id, "message_id")
+        record["message_id"] = _text(message_id, "message_id", foreign)
     return record
 
 
 def records_of(
     messages: Sequence[SessionMessage | Mapping[str, Any]], now_s: float, *, new: bool = False,
-    any_number: bool = False,
+    foreign: bool = False,
 ) -> list[Record]:
     """
     Return the checked records of messages given as dicts or SessionMessage; `now_s` stamps those without a time.
@@ -132,7 +132,7 @@ def records_of(
     """
     if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Sequence):
         raise _wrong("messages", messages, "a list of dicts or SessionMessage")
-    records = [_record_of(message, index, now_s, any_number) for index, message in enumerate(messages)]
+    records = [_record_of(message, index, now_s, foreign) for index, message in enumerate(messages)]
     for index, message in enumerate(messages):
         if new and isinstance(message, Mapping) and "content" not in message and not message.get("tool_calls"):
             fields = ", ".join(map(shown, message))
@@ -142,7 +142,7 @@ def records_of(
 
 
 def _record_of(
-    message: SessionMessage | Mapping[str, Any], index: int, now_s: float, any_number: bool
+    message: SessionMessage | Mapping[str, Any], index: int, now_s: float, foreign: bool
 ) -> Record:
     data = message.to_dict() if isinstance(message, SessionMessage) else message
     if not isinstance(data, Mapping):
@@ -152,11 +152,11 @@ def _record_of(
         raise InvalidMessageError(f"{where} has no role: add one, such as 'user'.", where=where)
     fields = {name: data[name] for name in _FIELDS if name in data and name not in ("role", "content", "timestamp")}
     time_s = _timestamp(data.get("timestamp"), now_s)
-    record = new_record(data["role"], data.get("content"), time_s, **fields, any_number=any_number)
+    record = new_record(data["role"], data.get("content"), time_s, **fields, foreign=foreign)
     for name, value in data.items():
         if name not in _FIELDS:
             where = f"messages[{index}].{name}"
-            record[_text(name, where)] = storable(value, where, any_number=any_number)
+            record[_text(name, where, foreign)] = storable(value, where, foreign=foreign)
     return record
 
 
@@ -169,17 +169,17 @@ def _timestamp(value: Any, now_s: float) -> float:
     return number
 
 
-def _content(value: Any, any_number: bool) -> Content:
+def _content(value: Any, foreign: bool) -> Content:
     if not isinstance(value, (str, list)):
         raise _wrong("content", value, "text, a list of parts, or None")
-    content: Content = storable(value, "content", any_number=any_number)
+    content: Content = storable(value, "content", foreign=foreign)
     return content
 
 
-def _text(value: Any, name: str) -> str:
+def _text(value: Any, name: str, foreign: bool) -> str:
     if not isinstance(value, str) or not value:
         raise _wrong(name, value, "text of at least one character")
-    text: str = storable(value, name)
+    text: str = storable(value, name, foreign=foreign)
     return text
 
 

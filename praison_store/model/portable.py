@@ -58,22 +58,22 @@ def imported(payload: Mapping[str, Any]) -> SessionData:
     archived = data.get("archived_messages") or []
     others = {name: value for name, value in data.items() if name not in ("messages", "archived_messages")}
     try:
-        checked = _checked(others, archived, data["messages"], any_number=data.get("extended_json") is True)
+        checked = _checked(others, archived, data["messages"], foreign=data.get("extended_json") is True)
     except InvalidMessageError:
         # Another store may hold NaN or long integers; they are kept, and the file says how to read them.
         others["extended_json"] = True
-        checked = _checked(others, archived, data["messages"], any_number=True)
+        checked = _checked(others, archived, data["messages"], foreign=True)
     session = SessionData.from_dict({**others, "messages": checked[1]})
     _archive(session, checked[0])
     return session
 
 
 def _checked(
-    others: Record, archived: Sequence[Any], messages: Sequence[Any], *, any_number: bool
+    others: Record, archived: Sequence[Any], messages: Sequence[Any], *, foreign: bool
 ) -> tuple[list[Record], list[Record]]:
     for name, value in others.items():
-        storable(value, name, -1, any_number=any_number)  # a field of metadata counts its levels from itself
-    return records_of(archived, 0.0, any_number=any_number), records_of(messages, 0.0, any_number=any_number)
+        storable(value, name, -1, foreign=foreign)  # a field of metadata counts its levels from itself
+    return records_of(archived, 0.0, foreign=foreign), records_of(messages, 0.0, foreign=foreign)
 
 
 def _archive(session: SessionData, archived: Sequence[Record]) -> None:

@@ -15,57 +15,77 @@ _INFINITY = float("inf")
 _PLAIN: tuple[tuple[type, Any], ...] = ((str, str.__str__), (int, int), (float, float), (dict, dict), (list, list))
 
 
-def storable(value: Any, where: str, level: int = 0, *, any_number: bool = False) -> Any:
+def storable(value: Any, where: str, level: int = 0, *, foreign: bool = False) -> Any:
     """
     Return `value` if JSON holds it exactly, or the plain value equal to it.
 
     Args:
         value: text, int of 64 bits, finite float, bool, None, list, or dict with text keys; nested up to 200 levels.
-        any_number: let NaN, Infinity and longer integers pass too; another store may have written them.
+        foreign: let NaN, Infinity, longer integers and half surrogate pairs pass too; another store may hold them.
         where: the path of the value inside the message, for the error.
     Returns:
         The value itself, or an equal one of plain types where it holds a subclass (a str Enum, an OrderedDict).
     Raises:
         InvalidMessageError: Anything else, because it would not read back equal. Says where it is.
-    Cost: one walk of containers; text is checked for lone surrogates by the encoder.
+    Cost: one walk of containers, and one of each text that is not ASCII.
     """
     kind = type(value)
-    if kind is str or value is None or kind is bool:
+    if value is None or kind is bool:
         return value
+    if kind is str:
+        if value.isascii() or is_unicode(value) or (foreign and _reads_back(value)):
+            return value
+        raise _refused(where, "half of a surrogate pair", "remove it")
     if kind is int:
-        if _SMALLEST <= value <= _LARGEST or (any_number and -_LONGEST < value < _LONGEST):
+        if _SMALLEST <= value <= _LARGEST or (foreign and -_LONGEST < value < _LONGEST):
             return value
         raise _refused(where, "an integer past 64 bits", "store it as text")
     if kind is float:
-        if any_number or -_INFINITY < value < _INFINITY:
+        if foreign or -_INFINITY < value < _INFINITY:
             return value
         raise _refused(where, f"{shown(value)}, which JSON does not have", "store None or text")
     if level > NESTING_LEVELS:
         raise _refused(where[:60] + "...", f"more than {NESTING_LEVELS} levels deep, or holds itself", "flatten it")
     if kind is dict:
-        return _storable_dict(value, where, level, any_number)
+        return _storable_dict(value, where, level, foreign)
     if kind is list:
-        return _storable_list(value, where, level, any_number)
+        return _storable_list(value, where, level, foreign)
     return _plain(value, where, level)
 
 
-def _storable_dict(value: dict[Any, Any], where: str, level: int, any_number: bool) -> dict[str, Any]:
+def is_unicode(text: str) -> bool:
+    """Tell whether UTF-8 holds a text: no half of a surrogate pair is in it."""
+    # Another store may have written half of a pair; JSON holds it as an escape, and no database holds it as text.
+    try:
+        return text.isascii() or bool(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        return False
+
+
+def _reads_back(text: str) -> bool:
+    # As escapes in JSON the halves of a pair that stand side by side become one character.
+    return text == text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+def _storable_dict(value: dict[Any, Any], where: str, level: int, foreign: bool) -> dict[str, Any]:
     changed: dict[str, Any] | None = None
     for key, item in value.items():
         if type(key) is not str:
             raise _refused(where, f"the key {shown(key)}, which is {type(key).__name__}", "use text keys")
+        if not (key.isascii() or is_unicode(key) or (foreign and _reads_back(key))):
+            raise _refused(where, f"the key {shown(key)} with half of a surrogate pair", "remove it")
         kind = type(item)
-        if kind is str or item is None or kind is bool:
+        if item is None or kind is bool or (kind is str and item.isascii()):
             continue
-        stored = storable(item, f"{where}.{key}", level + 1, any_number=any_number)
+        stored = storable(item, f"{where}.{key}", level + 1, foreign=foreign)
         if stored is not item:
             changed = dict(value) if changed is None else changed
             changed[key] = stored
     return value if changed is None else changed
 
 
-def _storable_list(value: list[Any], where: str, level: int, any_number: bool) -> list[Any]:
-    stored = [storable(item, f"{where}[{i}]", level + 1, any_number=any_number) for i, item in enumerate(value)]
+def _storable_list(value: list[Any], where: str, level: int, foreign: bool) -> list[Any]:
+    stored = [storable(item, f"{where}[{i}]", level + 1, foreign=foreign) for i, item in enumerate(value)]
     return value if all(new is old for new, old in zip(stored, value, strict=True)) else stored
 
 

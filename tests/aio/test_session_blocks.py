@@ -250,7 +250,7 @@ def test_a_change_made_while_a_session_is_being_saved_is_saved_too(tmp_path: Pat
         found = await manager.get_session("s")
         assert found is not None
         assert ["a", "b"] == [message.content for message in found.messages]
-        assert ["update", "update"] == [call for call in engine.calls if call in ("update", "append")]
+        assert ["update", "append"] == [call for call in engine.calls if call in ("update", "append")]
 
     asyncio.run(main())
 
@@ -369,16 +369,16 @@ def test_two_saves_at_once_and_a_retry_store_a_message_once(tmp_path: Path) -> N
         session.add_user_message("a")
         assert [True, False] == await asyncio.gather(manager.save_session(session), manager.save_session(session))
         session.add_user_message("b")
-        whole = engine.inner.update
+        whole = engine.inner.append
 
         async def unknown(*arguments: Any, **named: Any) -> Any:
             await whole(*arguments, **named)
             raise OutcomeUnknownError("not proven durable", path=str(tmp_path))
 
-        engine.inner.update = unknown  # type: ignore[method-assign]  # a fault behind the write
+        engine.inner.append = unknown  # type: ignore[method-assign]  # a fault behind the write
         with pytest.raises(OutcomeUnknownError):
             await manager.save_session(session)
-        engine.inner.update = whole  # type: ignore[method-assign]  # the fault is over
+        engine.inner.append = whole  # type: ignore[method-assign]  # the fault is over
         await manager.cleanup()
         found = await manager.get_session("s")
         assert found is not None

@@ -9,7 +9,7 @@ from places import ALL, ARCHIVE, KEY, NOW_S, TRUNCATE, archived, say, texts
 
 from praison_store import InvalidArgumentError, InvalidSessionIdError
 from praison_store.engines import Engine
-from praison_store.model.filters import AndFilter, ComparisonFilter
+from praison_store.model.filters import AndFilter, ComparisonFilter, OrFilter
 from praison_store.model.session import SessionData
 from praison_store.model.session_id import SessionKey
 
@@ -175,3 +175,15 @@ def test_rows_follow_cuts_and_deletes(engine: Engine) -> None:
     assert [(2, 5)] == [(info.message_count, info.revision) for info in engine.find()]
     engine.delete(KEY)
     assert ([], 0) == (list(engine.find()), engine.count())
+
+
+def test_a_search_and_a_filter_may_be_long(engine: Engine) -> None:
+    """Goal: no database's bounds are the caller's. Method: 1,200 words, a word of 20,000 letters, 3,000 conditions."""
+    say(engine, "an apple", "z" * 20_000)
+    words = [f"w{number:04}" for number in range(1200)]
+    assert ["s"] == [session.session_id for session, _ in engine.search([*words, "apple"])]
+    assert ["s"] == [session.session_id for session, _ in engine.search(["z" * 20_000])]
+    none = [ComparisonFilter.eq("session_id", word) for word in words]
+    assert ["s"] == ids(engine, filters=OrFilter([*none, *none, ComparisonFilter.eq("session_id", "s")]))
+    assert [] == ids(engine, filters=AndFilter([ComparisonFilter.eq("session_id", "s"), *none]))
+    assert 1 == engine.count(OrFilter([ComparisonFilter.in_("session_id", [*words, "s"]), *none]))

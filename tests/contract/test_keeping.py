@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from places import ALL, ARCHIVE, ENGINES, KEY, NOW_S, TRUNCATE, archived, say, texts
 
+from praison_store import RevisionConflictError
 from praison_store.engines import Engine
 from praison_store.model.message import Record, SessionMessage, new_record
 from praison_store.model.session import CompactionCheckpoint, SessionData
@@ -277,3 +278,20 @@ def test_D9_what_a_change_removes_behind_the_window_is_archived(engine: Engine) 
     assert ([], list("ab")) == (texts(engine), archived(engine))
     say(engine, "k", policy=wide)
     assert (["k"], list("ab")) == (texts(engine), archived(engine))
+
+
+def test_a_write_may_ask_for_a_session_that_came_so_far(engine: Engine) -> None:
+    """Goal: what was deleted is not begun anew by who did not see it. Method: the least revision, met and not met."""
+    record = [new_record("user", "late", NOW_S)]
+    with pytest.raises(RevisionConflictError) as told:
+        engine.append(KEY, record, now_s=NOW_S, policy=ALL, least_revision=1)
+    assert (1, 0) == (told.value.expected_revision, told.value.revision)
+    assert not engine.exists(KEY)
+    say(engine, "a")
+    say(engine, "b")
+    assert 3 == engine.append(KEY, record, now_s=NOW_S, policy=ALL, least_revision=1)
+    engine.delete(KEY)
+    say(engine, "anew")
+    with pytest.raises(RevisionConflictError):
+        engine.append(KEY, record, now_s=NOW_S, policy=ALL, least_revision=3)
+    assert ["anew"] == texts(engine)

@@ -268,3 +268,24 @@ def test_D6_a_lone_surrogate_in_a_name_is_a_bad_argument(tmp_path: Path) -> None
             with pytest.raises(InvalidArgumentError):
                 call()
         assert {} == contents_of(tmp_path)
+
+
+def test_D6_a_lone_surrogate_is_refused_beside_what_another_store_let_in(tmp_path: Path) -> None:
+    """Goal: a session with a long number in it takes no more than any other. Method: each write, on such a session."""
+    for place in (tmp_path, "memory://"):
+        with DefaultSessionStore(tmp_path / "d", db=None if place == tmp_path else str(place)) as store:
+            store.add_user_message("s", "1" * 30)
+            before = store.export_session("s")
+            for bad in ("\ud800", {"k": "\ud800"}, {"\ud800": 1}, ["\udfff"]):
+                writes: list[Callable[[], object]] = [
+                    lambda bad=bad: store.update_session_metadata("s", k=bad),  # type: ignore[misc] - bound now
+                    lambda bad=bad: store.append_compaction_checkpoint("s", "sum", metadata={"k": bad}),  # type: ignore[misc] - bound now
+                    lambda bad=bad: store.set_chat_history("s", [{"role": "user", "content": "x", "k": bad}]),  # type: ignore[misc] - bound now
+                    lambda bad=bad: store.add_user_message("s", "x", {"k": bad}),  # type: ignore[misc] - bound now
+                ]
+                for write in writes:
+                    with pytest.raises(InvalidMessageError):
+                        write()
+            with pytest.raises(InvalidMessageError):
+                store.set_chat_history("s", [{"role": "user", "content": "\ud800"}])
+            assert before == store.export_session("s")

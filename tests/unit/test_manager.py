@@ -293,6 +293,21 @@ def test_a_configuration_that_cannot_be_meant_is_refused_by_name(config: Any, na
         SessionManager(config)
 
 
+def test_a_manager_that_cannot_be_made_leaves_no_directory(tmp_path: Path) -> None:
+    """Goal: a refusal comes before anything is written. Method: a URL as a path, and a database without its driver."""
+    with pytest.raises(InvalidArgumentError, match="pass that as backend"):
+        SessionManager({"storage_path": "postgresql://localhost/x"})
+    code = (
+        "import sys; sys.modules['sqlalchemy'] = None\n"
+        "from praison_store import MissingExtraError, SessionManager\n"
+        "try:\n    SessionManager({'storage_path': sys.argv[1]})\n"
+        "except MissingExtraError as error:\n    print(error.extra)\n"
+    )
+    where = tmp_path / "never"
+    told = subprocess.run([sys.executable, "-c", code, str(where)], capture_output=True, text=True, check=True)
+    assert ("sql\n", False) == (told.stdout, where.exists())
+
+
 def test_a_configuration_file_is_read(make: Make, tmp_path: Path) -> None:
     """Goal: TOML with other readers' tables is fine. Method: a good file, one that is no TOML, one that is not there."""
     path = tmp_path / "config.toml"
@@ -435,6 +450,33 @@ def test_D3_a_real_conflict_is_told_and_nothing_is_overwritten(
         caught.value.session_id, caught.value.expected_revision, caught.value.revision)
     loaded = make().load_session("s")
     assert (first.messages, first.metadata) == (loaded.messages, loaded.metadata)
+
+
+def test_D3_who_met_a_conflict_begins_again_from_what_is_stored(make: Make) -> None:
+    """Goal: no dead end. Method: a conflict under a timer; load again, change again; close, with a second conflict."""
+    mine, theirs = make(autosave_interval=3600), make()
+    old = talk(mine, "one")
+    old.messages[0]["content"] = "mine"
+    other = theirs.load_session("s")
+    other.messages[0]["content"] = "theirs"
+    theirs.save_session(other)
+    for _ in range(2):
+        with pytest.raises(RevisionConflictError):
+            mine.save_session(old)
+    fresh = mine.load_session("s")
+    assert ["theirs"] == said(fresh)
+    assert ["mine"] == said(old), "what was refused stays in the hands of its holder"
+    fresh.messages[0]["content"] = "mine"
+    mine.save_session(fresh)
+    assert ["mine"] == said(make().load_session("s"))
+    fresh.messages[0]["content"] = "again mine"
+    other = theirs.load_session("s")
+    other.messages[0]["content"] = "again theirs"
+    theirs.save_session(other)
+    with pytest.raises(RevisionConflictError):
+        mine.close()
+    mine.close()
+    assert ["again theirs"] == said(make().load_session("s"))
 
 
 def test_changes_that_agree_or_do_not_meet_are_no_conflict(make: Make) -> None:
