@@ -200,7 +200,7 @@ class SessionManager:
         """Return the live session of a name, brought up to date where nothing in it waits to be saved."""
         session = self._live.get(data.session_id)
         if session is None:
-            session = self._live[data.session_id] = Session(data, self.settings.most_bytes)
+            session = self._live[data.session_id] = Session(data, self.settings.most_bytes, threading.RLock())
         else:
             with session._mutex:
                 if data.revision != session.revision and not session._is_changed():

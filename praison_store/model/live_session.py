@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from ..errors import InvalidArgumentError, InvalidMessageError, shown
@@ -26,9 +26,9 @@ class Session:
     Source: the methods follow the coda session README.
     """
 
-    def __init__(self, data: SessionData, most_bytes: int) -> None:
+    def __init__(self, data: SessionData, most_bytes: int, mutex: AbstractContextManager[Any]) -> None:
         self.name = data.session_id
-        self._mutex = threading.RLock()
+        self._mutex = mutex
         self._most_bytes = most_bytes
         self._tried: list[tuple[str, Record]] = []
         self._is_refused = False  # a save met a conflict; loaded again, the session begins anew
