@@ -19,6 +19,7 @@ True
 [{'role': 'user', 'content': 'Hello'}]
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .engines.json_check import CheckReport, Problem, VacuumReport
@@ -32,6 +33,7 @@ from .errors import (
     LeaseHeldError,
     LockTimeoutError,
     MissingExtraError,
+    ModelCallError,
     OutcomeUnknownError,
     RevisionConflictError,
     SessionExistsError,
@@ -47,12 +49,14 @@ from .model.session import CompactionCheckpoint, SessionData, SessionHit, Sessio
 from .store import DefaultSessionStore, get_default_session_store
 
 if TYPE_CHECKING:
+    from .agent import Agent
     from .manager import SessionManager
     from .model.live_session import Session
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Agent",
     "AgentLockExpiredError",
     "CheckReport",
     "CompactionCheckpoint",
@@ -65,6 +69,7 @@ __all__ = [
     "LeaseHeldError",
     "LockTimeoutError",
     "MissingExtraError",
+    "ModelCallError",
     "OutcomeUnknownError",
     "Problem",
     "RevisionConflictError",
@@ -87,12 +92,12 @@ __all__ = [
 ]
 
 
+_SIDE_DOORS = {"Agent": ".agent", "Session": ".model.live_session", "SessionManager": ".manager"}
+
+
 def __getattr__(name: str) -> Any:
     # The side doors are imported by who opens them, so that an agent with the store alone starts at once.
-    if name in ("Session", "SessionManager"):
-        from . import manager
-        from .model import live_session
-
-        globals()[name] = getattr(live_session if name == "Session" else manager, name)
+    if name in _SIDE_DOORS:
+        globals()[name] = getattr(import_module(_SIDE_DOORS[name], __name__), name)
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

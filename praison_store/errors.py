@@ -16,6 +16,7 @@ Every error this package raises, as one tree; each is also the builtin a strange
     ├── StoreReadError            (OSError)                the bytes could not be read
     ├── StoreWriteError           (OSError)                nothing was stored; the old session is whole
     │   └── OutcomeUnknownError                            stored, but not proven durable
+    ├── ModelCallError            (RuntimeError)           an agent's model did not answer; what was said is kept
     ├── UnsupportedOperationError (NotImplementedError)    the database adapter has no such hook
     └── MissingExtraError         (ImportError)            an optional package is not installed
 
@@ -140,6 +141,10 @@ class StoreWriteError(_StoreOSError):
 
 class OutcomeUnknownError(StoreWriteError):
     """The change is in place but not proven durable. Retry with the same `message_id`: it is stored once."""
+
+
+class ModelCallError(SessionStoreError, RuntimeError):
+    """An agent's model did not answer. What was said until then is kept; its cause is the model's own error."""
 
 
 class UnsupportedOperationError(SessionStoreError, NotImplementedError):

@@ -16,6 +16,8 @@ see it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from ..errors import (
     AgentLockExpiredError,
     LeaseExpiredError,
@@ -44,7 +46,12 @@ from .session import Session
 from .threads import ThreadedEngine
 from .urls import engine_from_url
 
+if TYPE_CHECKING:
+    from ..agent.awaited import Agent, AgentConfig
+
 __all__ = [
+    "Agent",
+    "AgentConfig",
     "AgentLock",
     "AgentLockExpiredError",
     "AndFilter",
@@ -75,3 +82,13 @@ __all__ = [
     "ThreadedEngine",
     "engine_from_url",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # The agent stands above this door, and is handed out at it to who asks.
+    if name in ("Agent", "AgentConfig"):
+        from ..agent import awaited
+
+        globals()[name] = getattr(awaited, name)
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
 """
 The Python of NexAU's session management document, with only its import lines changed.
 
-Its examples that make an Agent are not here: they are of the agent, and run with it.
+Its examples that make an Agent are in test_nexau_agents.py.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, assert_type
 
 from praison_store import (
+    Agent,
     AgentLockExpiredError,
     CheckReport,
     CompactionCheckpoint,
@@ -18,6 +19,7 @@ from praison_store import (
     LeaseHeldError,
     LockTimeoutError,
     MissingExtraError,
+    ModelCallError,
     OutcomeUnknownError,
     Problem,
     RevisionConflictError,
@@ -137,6 +139,8 @@ def failing(store: DefaultSessionStore) -> None:
         assert_type(error.operation, str)
     except MissingExtraError as error:
         assert_type(error.extra, str)
+    except ModelCallError as error:
+        assert_type(error.message, str)
     except InvalidArgumentError as error:
         assert_type(error.message, str)
     except SessionStoreError as error:
@@ -154,6 +158,13 @@ def named(path: Path) -> None:
         assert_type([info.message_count for info in manager.list_sessions()], list[int])
 
 
+def talking(store: DefaultSessionStore) -> None:
+    """Talk to an agent."""
+    agent = Agent("a", "Be brief.", llm=lambda messages: str(len(messages)), session_id="s", user_id="u", store=store)
+    assert_type((agent.start("x"), agent.chat("x"), agent.run("x")), tuple[str, str, str])
+    assert_type(agent.history, list[dict[str, Any]])
+
+
 def opening(adapter: object) -> None:
     """Open stores by every way."""
     assert_type(get_default_session_store(), DefaultSessionStore)
@@ -161,5 +172,5 @@ def opening(adapter: object) -> None:
         assert_type(store, DefaultSessionStore)
         assert_type((store.session_dir, store.max_messages, store.lock_timeout), tuple[str | None, int, float])
         assert_type((store.retention, store.durability), tuple[str, str])
-    for use in (adding, reading, changing, checking, failing):
+    for use in (adding, reading, changing, checking, failing, talking):
         use(DefaultSessionStore(session_dir="sessions", db=adapter))

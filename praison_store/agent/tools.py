@@ -1,0 +1,75 @@
+"""Functions a model may call: what it is told of them, and how its arguments reach them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, get_origin, get_type_hints
+
+from ..errors import InvalidArgumentError, shown
+from ..model.message import Record
+
+_KINDS = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array", tuple: "array",
+          dict: "object"}
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One function: its name, what it does, the JSON schema of its parameters, and the function."""
+
+    name: str
+    description: str
+    parameters: Record
+    function: Callable[..., Any]
+
+    def openai(self) -> Record:
+        """Return the tool as OpenAI's chat takes it."""
+        function = {"name": self.name, "description": self.description, "parameters": self.parameters}
+        return {"type": "function", "function": function}
+
+    def anthropic(self) -> Record:
+        """Return the tool as Anthropic's messages take it."""
+        return {"name": self.name, "description": self.description, "input_schema": self.parameters}
+
+
+def text_of_result(result: object) -> str:
+    """Return what a tool returned as text: text as it is, else JSON, else how it shows itself."""
+    if isinstance(result, str):
+        return result
+    try:
+        return json.dumps(result, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        return str(result)
+
+
+def tools_of(functions: Sequence[Callable[..., Any]] | None) -> dict[str, Tool]:
+    """Return tools by name. Raises InvalidArgumentError for what is no function with a name of its own."""
+    tools: dict[str, Tool] = {}
+    for function in functions or ():
+        name = getattr(function, "__name__", None)
+        if not callable(function) or not isinstance(name, str) or not name.isidentifier():
+            raise InvalidArgumentError(f"A tool is a function with a name, not {shown(function)}: define one.")
+        if name in tools:
+            raise InvalidArgumentError(f"Two tools are named {name}: give one of them another name.")
+        tools[name] = Tool(name, inspect.getdoc(function) or "", _schema(function), function)
+    return tools
+
+
+def _schema(function: Callable[..., Any]) -> Record:
+    try:
+        hints = get_type_hints(function)
+    except (NameError, TypeError):
+        hints = {}  # a hint that names what is not there says nothing to a model either
+    properties: Record = {}
+    required: list[str] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        hint = hints.get(parameter.name, object)
+        kind = _KINDS.get(get_origin(hint) or hint)
+        properties[parameter.name] = {"type": kind} if kind else {}
+        if parameter.default is parameter.empty:
+            required.append(parameter.name)
+    return {"type": "object", "properties": properties, "required": required}
