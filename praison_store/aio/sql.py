@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from functools import partial
 from threading import Lock
@@ -11,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 from ..engines import sql_urls
 from ..engines.contract import Change
-from ..errors import SessionStoreError
+from ..errors import LockTimeoutError, SessionStoreError, StoreWriteError
 from ..model.filters import Filter
 from ..model.lease import Lease
 from ..model.message import Record
@@ -32,6 +33,7 @@ from ..engines.sql_tables import Schema
 from ..engines.sql_turns import Work
 from .cancellation import settled
 
+logger = logging.getLogger("praison_store")
 T = TypeVar("T")
 
 
@@ -130,6 +132,11 @@ class AsyncSqlEngine:
     ) -> list[tuple[SessionData, list[Record]]]:
         """Await form of `Engine.search`, as a list of one moment; see there."""
         search = (await self._ready(writes=False)).search
+        if await self._read(partial(sql_search.wants_indexing, search=search)):
+            try:
+                await self._write(sql_search.index_more)
+            except (StoreWriteError, LockTimeoutError) as error:
+                logger.warning("messages were searched without an index: %s", error)
         return await self._read(partial(sql_search.found, terms=terms, namespace=namespace, search=search))
 
     # ---- leases ----------------------------------------------------------------------------------------------

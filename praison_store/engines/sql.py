@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from threading import Lock
 from typing import TypeVar
 
-from ..errors import SessionStoreError
+from ..errors import LockTimeoutError, SessionStoreError, StoreWriteError
 from ..model.filters import Filter
 from ..model.lease import Lease
 from ..model.message import Record
@@ -31,6 +32,7 @@ from .forks import renew_in_child
 from .sql_tables import Schema
 from .sql_turns import Work
 
+logger = logging.getLogger("praison_store")
 T = TypeVar("T")
 
 
@@ -134,6 +136,11 @@ class SqlEngine:
     ) -> Iterator[tuple[SessionData, list[Record]]]:
         """Yield sessions that hold one of the terms; see `Engine.search`. Each is read when it is asked for."""
         search = self._ready(writes=False).search
+        if self._read(partial(sql_search.wants_indexing, search=search)):
+            try:
+                self._write(sql_search.index_more)
+            except (StoreWriteError, LockTimeoutError) as error:
+                logger.warning("messages were searched without an index: %s", error)  # it finds the same, only later
         for identity in self._read(partial(sql_search.ids, terms=terms, namespace=namespace, search=search)):
             found = self._read(partial(sql_search.whole_of, identity=identity))
             if found is not None:

@@ -15,14 +15,17 @@ from ..model.session import SessionData
 from ..model.values import is_unicode
 from . import sql_operations
 from .sql_rows import DamagedRowError, text_in, unpacked
+from .sql_tables import INDEX_MORE, sessions
 from .sql_tables import messages as table
-from .sql_tables import sessions
 
 logger = logging.getLogger("praison_store")
 _TRIGRAM_LETTERS = 3
 # What is found only may hold the terms, so that the head of a term will do: an index looks up each of its letters.
 _MOST_LETTERS = 64
 _MOST_TERMS = 100  # of one statement; a database refuses an expression of a thousand
+# Fewer messages than this behind the index are read faster than they are indexed; more than that at once would keep
+# writers waiting.
+_FEW_MESSAGES, _MANY_MESSAGES = 1000, 20_000
 
 
 def ids(conn: Connection, terms: Sequence[str], namespace: str | None, search: str) -> list[str]:
@@ -32,7 +35,8 @@ def ids(conn: Connection, terms: Sequence[str], namespace: str | None, search: s
     Args:
         terms: in lower case; taken as they are, punctuation and quotes included.
         search: what the tables' schema says: `fts5`, `trigram` or `scan`.
-    Cost: with an index, what it finds; terms of one or two letters read every text, compressed ones are unpacked.
+    Cost: with an index, what it finds, and what came since it was brought up to date; terms of one or two letters read
+    every text; compressed ones are unpacked.
     """
     wanted = [text_in(term) for term in dict.fromkeys(term[:_MOST_LETTERS] for term in terms if is_unicode(term))]
     if not wanted:
@@ -54,6 +58,24 @@ def ids(conn: Connection, terms: Sequence[str], namespace: str | None, search: s
         if row.session_id not in hits and _packed_holds(row, terms):
             hits.add(row.session_id)
     return [identity for identity in conn.scalars(ordered) if identity in hits]
+
+
+def wants_indexing(conn: Connection, search: str) -> bool:
+    """Tell whether so many messages came since the last time that a search had better index them first."""
+    if search != "fts5":
+        return False
+    unread = sa.text("SELECT coalesce(max(id), 0) - (SELECT upto FROM messages_indexed) FROM messages")
+    return int(conn.scalar(unread) or 0) > _FEW_MESSAGES
+
+
+def index_more(conn: Connection) -> None:
+    """Index the oldest messages that are not yet; a part of them where they are many."""
+    last = conn.scalar(sa.text(
+        f"SELECT max(id) FROM (SELECT id FROM messages, (SELECT upto FROM messages_indexed) WHERE messages.id > upto "
+        f"ORDER BY id LIMIT {_MANY_MESSAGES})"))
+    if last is not None:
+        for statement in INDEX_MORE:
+            conn.execute(sa.text(statement), {"last": last})
 
 
 def found(
@@ -95,7 +117,13 @@ def _holds(conn: Connection, term: str, search: str) -> sa.ColumnElement[bool]:
         quoted = '"' + term.replace('"', '""') + '"'  # a phrase: nothing in it is an operator
         matching: Any = sa.select(sa.literal_column("rowid")).select_from(sa.table("messages_text"))
         matching = matching.where(index.op("MATCH")(sa.literal(quoted, sa.Text)))
-        return sa.literal_column("messages.id").in_(matching)
+        number: Any = sa.literal_column("messages.id")
+        upto = sa.literal_column("(SELECT upto FROM messages_indexed)", sa.BigInteger)
+        return sa.or_(number.in_(matching), sa.and_(number > upto, _reads(text, term)))
+    return _reads(text, term)
+
+
+def _reads(text: sa.ColumnElement[str], term: str) -> sa.ColumnElement[bool]:
     return sa.func.instr(sa.func.lower(text), sa.literal(term, sa.Text)) > 0
 
 

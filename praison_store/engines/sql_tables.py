@@ -138,12 +138,22 @@ _by_message(_messages(
 ))
 
 _TEXT = "coalesce({0}.search_text, {0}.content)"
+# Indexing a message with its write would triple the pages a write flushes; a search indexes what came since the last.
+# A number is given anew only when the last message goes, so that is when the mark goes back.
 _FTS5 = (
     "CREATE VIRTUAL TABLE messages_text USING fts5(body, content='', tokenize='trigram')",
-    f"CREATE TRIGGER messages_text_added AFTER INSERT ON messages WHEN {_TEXT.format('new')} IS NOT NULL BEGIN "
-    f"INSERT INTO messages_text(rowid, body) VALUES (new.id, {_TEXT.format('new')}); END",
-    f"CREATE TRIGGER messages_text_gone AFTER DELETE ON messages WHEN {_TEXT.format('old')} IS NOT NULL BEGIN INSERT "
-    f"INTO messages_text(messages_text, rowid, body) VALUES ('delete', old.id, {_TEXT.format('old')}); END",
+    "CREATE TABLE messages_indexed (id INTEGER PRIMARY KEY CHECK (id = 1), upto INTEGER NOT NULL)",
+    "INSERT INTO messages_indexed VALUES (1, 0)",
+    f"CREATE TRIGGER messages_text_gone AFTER DELETE ON messages BEGIN INSERT INTO messages_text(messages_text, rowid, "
+    f"body) SELECT 'delete', old.id, {_TEXT.format('old')} FROM messages_indexed WHERE {_TEXT.format('old')} IS NOT "
+    f"NULL AND old.id <= upto; UPDATE messages_indexed SET upto = (SELECT coalesce(max(id), 0) FROM messages) "
+    f"WHERE upto > (SELECT coalesce(max(id), 0) FROM messages); END",
+)
+INDEX_MORE = (
+    "INSERT INTO messages_text(rowid, body) SELECT id, coalesce(search_text, content) FROM messages, "
+    "(SELECT upto FROM messages_indexed) WHERE messages.id > upto AND messages.id <= :last AND "
+    "coalesce(search_text, content) IS NOT NULL",
+    "UPDATE messages_indexed SET upto = :last WHERE upto < :last",
 )
 _TRIGRAM = (
     "CREATE EXTENSION IF NOT EXISTS pg_trgm",
