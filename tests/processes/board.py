@@ -1,0 +1,119 @@
+"""Numbers that forked processes share without a lock, and forked processes that may be killed at any moment."""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from processes.workers import DEADLINE_S
+
+
+class Board:
+    """
+    A row of numbers in memory that every child forked after it has; each is written by one process at a time.
+
+    A number is one aligned word, so that a reader sees the old one or the new, and who is killed leaves one of them.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._memory = mmap.mmap(-1, 8 * size)
+        self._numbers = memoryview(self._memory).cast("Q")
+
+    def __getitem__(self, index: int) -> int:
+        return self._numbers[index]
+
+    def __setitem__(self, index: int, number: int) -> None:
+        self._numbers[index] = number
+
+    def __enter__(self) -> Board:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._numbers.release()
+        self._memory.close()
+
+
+class Forked:
+    """A child that was forked, and what it tells: bytes, until it ends."""
+
+    def __init__(self, pid: int, told: int) -> None:
+        self.pid, self._told, self._is_ended = pid, told, False
+
+    def killed(self) -> bytes:
+        """Kill it, and return what it told until then; one that had failed before fails the test."""
+        os.kill(self.pid, signal.SIGKILL)
+        return self._ended(-signal.SIGKILL)
+
+    def finished(self) -> bytes:
+        """Wait until it is done, and return what it told; one that failed, or hangs, fails the test."""
+        ends_s = time.monotonic() + DEADLINE_S
+        while not os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
+            if time.monotonic() > ends_s:
+                self.killed()
+                raise AssertionError("a forked process hangs")
+            time.sleep(0.001)
+        return self._ended(0)
+
+    def end(self) -> None:
+        """End it, if it is not ended, whatever it did."""
+        if not self._is_ended:
+            os.kill(self.pid, signal.SIGKILL)
+            self._reaped()
+
+    def _ended(self, expected: int) -> bytes:
+        told, status = self._reaped()
+        assert expected == status, told.decode(errors="replace")
+        return told
+
+    def _reaped(self) -> tuple[bytes, int]:
+        self._is_ended = True
+        with os.fdopen(self._told, "rb") as pipe:
+            told = pipe.read()
+        _, status = os.waitpid(self.pid, 0)
+        return told, os.waitstatus_to_exitcode(status)
+
+
+@contextmanager
+def children() -> Iterator[Callable[[Callable[[int], object]], Forked]]:
+    """
+    Lend what forks: the child does its work, given the descriptor it tells by, and ends with status 0, or tells why not.
+
+    None of them outlives the block.
+    """
+    family: list[Forked] = []
+
+    def fork(work: Callable[[int], object]) -> Forked:
+        family.append(_forked(work))
+        return family[-1]
+
+    try:
+        yield fork
+    finally:
+        for child in family:
+            child.end()
+
+
+def _forked(work: Callable[[int], object]) -> Forked:
+    told, tell = os.pipe()
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid:
+        os.close(tell)
+        return Forked(pid, told)
+    status = 1
+    try:
+        gc.disable()  # the objects of this process's tests are not this child's to finalize
+        os.close(told)
+        work(tell)
+        status = 0
+    except BaseException:  # noqa: BLE001 - whatever ended the work is what the test must be told
+        os.write(tell, traceback.format_exc().encode())
+    finally:
+        os._exit(status)
