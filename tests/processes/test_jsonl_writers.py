@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
-import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -143,50 +140,6 @@ def test_D3_first_writes_and_deletes_of_one_session_take_turns(tmp_path: Path) -
     engine.delete(KEY)
     assert ([], False) == (list(engine.find()), engine.exists(KEY))
     assert [] == list(tmp_path.iterdir())
-
-
-def write_until_killed(directory: str, writer: str, retention: str, acknowledged: int) -> None:
-    """Append with ids and tell of each message as soon as the call returned."""
-    engine, number = opened(directory), 0
-    while True:
-        say(engine, f"{writer}:{number}", POLICIES[retention], f"{writer}:{number}")
-        os.write(acknowledged, b"+")
-        number += 1
-
-
-@needs_fork
-@pytest.mark.parametrize("retention", ["keep_all", "archive"])
-def test_D2_D3_writers_killed_at_random_lose_nothing_acknowledged(tmp_path: Path, retention: str) -> None:
-    """Goal: an acknowledged message outlives its process. Method: 40 writers, 4 at a time, killed at random moments."""
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
-    chance, acknowledged = random.Random(seed), {}
-    for first in range(0, 40, 4):
-        running = []
-        for number in range(first, first + 4):
-            told, pipe = os.pipe()
-            pid = os.fork()
-            if pid == 0:
-                try:
-                    write_until_killed(str(tmp_path), f"w{number}", retention, pipe)
-                finally:
-                    os._exit(1)
-            os.close(pipe)
-            running.append((f"w{number}", pid, told))
-        for writer, pid, told in running:
-            time.sleep(chance.uniform(0.002, 0.02))
-            os.kill(pid, signal.SIGKILL)
-            assert -signal.SIGKILL == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            with os.fdopen(told, "rb") as file:
-                acknowledged[writer] = len(file.read())
-    say(opened(str(tmp_path), lock_timeout_s=0.0), "survivor:0", POLICIES[retention])
-    found = numbers_of(everything(str(tmp_path)))
-    assert [0] == found.pop("survivor")
-    for writer, count in acknowledged.items():
-        numbers = found.get(writer, [])
-        assert list(range(len(numbers))) == numbers, f"{writer}: missing, twice, or out of order"
-        assert len(numbers) in (count, count + 1), f"{writer}: {count} acknowledged, {len(numbers)} there"
-    assert not (tmp_path / ".quarantine").exists(), "a kill damaged a log"
 
 
 def take_turns(directory: str, owner: str, rounds: int) -> list[tuple[int, int]]:
