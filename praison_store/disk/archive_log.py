@@ -56,7 +56,8 @@ def append(path: str, lines: bytes, committed_bytes: int, *, title: bytes, durab
         raise StoreWriteError(f"{directory} is no directory of its own: remove it. Nothing was stored.", path=directory)
     files.make_directory(directory)
     try:
-        held = files.HeldFile(seam.open(path, _FLAGS, 0o600))
+        held = files.HeldFile()
+        held.descriptor = seam.open(path, _FLAGS, 0o600)
         try:
             state = seam.fstat(held.descriptor)
             # A second hard link means the name was planted: what we write would land in somebody's other file.

@@ -32,7 +32,8 @@ def replace_bytes(
     # other's half-written bytes into place (D1).
     temporary = f"{path}.{os.urandom(8).hex()}.tmp"
     try:
-        held = files.HeldFile(seam.open(temporary, _FLAGS, 0o600))
+        held = files.HeldFile()
+        held.descriptor = seam.open(temporary, _FLAGS, 0o600)
     except OSError as error:
         raise failed(path, error) from error
     try:

@@ -27,20 +27,26 @@ class HeldFile:
     A descriptor kept open, closed with this object.
 
     As long as it is open the system cannot give the file's inode number to another file, so an equal signature
-    proves an unchanged file (D10). An object, not an int, so that nothing forgets to close it.
+    proves an unchanged file (D10). An object, not an int, so that nothing forgets to close it; made before the file is
+    opened, so that Ctrl-C finds no line between the two.
     """
 
     __slots__ = ("descriptor",)
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
+    def __init__(self) -> None:
+        self.descriptor = -1
 
     def close(self) -> None:
         """Close the descriptor; once is enough. What had to reach the disk was flushed before, so no error counts."""
-        descriptor, self.descriptor = self.descriptor, -1
-        if descriptor >= 0:
+        if self.descriptor >= 0:
             with suppress(OSError):
-                seam.close(descriptor)
+                seam.close(self._forgotten())
+
+    def _forgotten(self) -> int:
+        # Forgotten first, because closing twice may close another's; and in no line of its own, because what an
+        # interrupt finds forgotten and open stays open for good.
+        descriptor = self.descriptor
+        return setattr(self, "descriptor", -1) or descriptor  # type: ignore[func-returns-value] # that None is meant
 
     def __del__(self) -> None:
         self.close()
@@ -69,7 +75,8 @@ def open_to_read(path: str) -> tuple[HeldFile, os.stat_result] | None:
         StoreReadError: No permission, an I/O error, or no plain file: a link, FIFO or directory is not followed.
     """
     try:
-        held = HeldFile(seam.open(path, _READ_FLAGS))
+        held = HeldFile()
+        held.descriptor = seam.open(path, _READ_FLAGS)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -137,7 +144,8 @@ def sync_directory(path: str) -> None:
     """Flush a directory's entries to disk, where the system can. Raises OSError."""
     if os.name != "posix":
         return
-    held = HeldFile(seam.open(path or ".", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
+    held = HeldFile()
+    held.descriptor = seam.open(path or ".", os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     try:
         seam.fsync(held.descriptor)
     finally:

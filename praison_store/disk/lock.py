@@ -122,10 +122,14 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
 
     def _close(self) -> None:
         open_turns.discard(self._self)
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
+        if self._descriptor >= 0:
             with suppress(OSError):  # the system gives up the descriptor all the same, and with it the lock
-                seam.close(descriptor)
+                seam.close(self._forgotten())
+
+    def _forgotten(self) -> int:
+        # As `HeldFile` forgets its own: before it is closed, and in no line of its own.
+        descriptor = self._descriptor
+        return setattr(self, "_descriptor", -1) or descriptor  # type: ignore[func-returns-value] # that None is meant
 
     # Ctrl-C between two lines of a turn leaves it to nobody; the lock then ends with the object, not with the process.
     __del__ = _close

@@ -69,7 +69,7 @@ class writing:  # noqa: N801 - read as a verb: with log.writing(path, timeout_s=
 
     def __init__(self, path: str, *, timeout_s: float, durability: str) -> None:
         self._path, self._timeout_s, self._durability = path, timeout_s, durability
-        self.held = files.HeldFile(-1)
+        self.held = files.HeldFile()
         self.size_bytes = 0
         self._self = weakref.ref(self)
 
@@ -185,7 +185,8 @@ class writing:  # noqa: N801 - read as a verb: with log.writing(path, timeout_s=
         """Try once; the lock counts only while the locked log has its name."""
         while True:
             if self.held.descriptor < 0:
-                self.held = files.HeldFile(_open(self._path))
+                self.held = files.HeldFile()
+                self.held.descriptor = _open(self._path)
                 lock.open_turns.add(self._self)
             if not seam.take(self.held.descriptor, False):
                 return False

@@ -51,7 +51,8 @@ def keep(path: str, raw: bytes) -> str:
 
 
 def _flush(path: str) -> None:
-    held = files.HeldFile(seam.open(path, os.O_RDONLY | files.NOFOLLOW | files.BINARY))
+    held = files.HeldFile()
+    held.descriptor = seam.open(path, os.O_RDONLY | files.NOFOLLOW | files.BINARY)
     try:
         seam.fsync(held.descriptor)
     finally:
@@ -59,7 +60,8 @@ def _flush(path: str) -> None:
 
 
 def _copy(path: str, raw: bytes) -> None:
-    held = files.HeldFile(seam.open(path, _FLAGS, 0o600))
+    held = files.HeldFile()
+    held.descriptor = seam.open(path, _FLAGS, 0o600)
     try:
         files.write_all(held.descriptor, [raw])
         seam.fsync(held.descriptor)
