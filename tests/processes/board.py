@@ -46,6 +46,10 @@ class Forked:
     def __init__(self, pid: int, told: int) -> None:
         self.pid, self._told, self._is_ended = pid, told, False
 
+    def heard(self, size_bytes: int) -> bytes:
+        """Wait until it tells that much, or ends."""
+        return os.read(self._told, size_bytes)
+
     def killed(self) -> bytes:
         """Kill it, and return what it told until then; one that had failed before fails the test."""
         os.kill(self.pid, signal.SIGKILL)
