@@ -20,7 +20,7 @@ from processes.workers import DEADLINE_S, needs_fork, run_all
 import praison_store
 from faults.operations import Operation, add, open_store, state_of
 from faults.subjects import NAMES, OF_FILES, check_what_is_left, in_memory, rehearsed
-from faults.test_failing_calls import open_descriptors, rehearse
+from faults.call_faults import open_descriptors, rehearse
 from praison_store.disk import seam
 
 PACKAGE = str(Path(praison_store.__file__).parent)

@@ -1,4 +1,4 @@
-"""Logs under fire: each call fails, each moment kills, tails are torn, lines are damaged, names are planted (D1-D8)."""
+"""Logs under fire: tails are torn, lines are damaged, names are planted (D1-D8); their calls fail in test_call_faults."""
 
 from __future__ import annotations
 
@@ -6,19 +6,15 @@ import errno
 import json
 import os
 import shutil
-import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from processes.workers import needs_fork
 
-from faults.interruptions import NEVER_FAIL, Around, Failing, FailingBehind, Killing, Recorded, Short
 from praison_store import (
     CorruptSessionError,
     LockTimeoutError,
-    OutcomeUnknownError,
     SessionStoreError,
     StoreReadError,
     StoreWriteError,
@@ -32,7 +28,6 @@ from praison_store.retention import Policy, policy_named
 
 KEY = SessionKey("s")
 ALL, ARCHIVE, TRUNCATE = policy_named("keep_all", 1), policy_named("archive", 2), policy_named("truncate", 2)
-BIG = "x" * 80_000  # one dropped makes a log mostly dead
 State = tuple[list[Any], list[Any], dict[str, Any]] | None
 
 
@@ -72,168 +67,63 @@ def retitle(session: SessionData) -> None:
         session.messages.append(SessionMessage("user", "update", 1.0))
 
 
-class Operation(NamedTuple):
-    """What may be interrupted: how the session came about, and what happens to it."""
-
-    name: str
-    prepare: Callable[[JsonlEngine], Any]
-    run: Callable[[JsonlEngine], Any]
+def begin(engine: JsonlEngine) -> None:
+    """Write a session's first messages, in one write."""
+    say(engine, "a", "b")
 
 
-def nothing(_engine: JsonlEngine) -> None:
-    """Prepare no session."""
+WRITES: dict[str, Callable[[JsonlEngine], Any]] = {
+    "append": lambda engine: say(engine, "b", "c"),
+    "append that cuts": lambda engine: say(engine, "c", policy=ARCHIVE),
+    "update behind": lambda engine: engine.update(KEY, retitle, now_s=2.0, policy=ALL),
+}
 
 
-OPERATIONS = [
-    Operation("first append", nothing, lambda engine: say(engine, "a", "b")),
-    Operation("append", lambda engine: say(engine, "a"), lambda engine: say(engine, "b", "c")),
-    Operation("append that cuts", lambda engine: say(engine, "a", "b"), lambda engine: say(engine, "c", policy=ARCHIVE)),
-    Operation("append that compacts", lambda engine: say(engine, BIG, BIG + "2", BIG + "3", "a", "b"),
-              lambda engine: say(engine, "c", policy=TRUNCATE)),
-    Operation("update behind", lambda engine: say(engine, "a"),
-              lambda engine: engine.update(KEY, retitle, now_s=2.0, policy=ALL)),
-    Operation("update anew", lambda engine: say(engine, "a", "b", "c", policy=ARCHIVE),
-              lambda engine: "reversed" in (engine.read(KEY, None) or SessionData("s")).metadata
-              or engine.update(KEY, reverse, now_s=2.0, policy=ALL)),
-    Operation("delete", lambda engine: say(engine, "a"), lambda engine: engine.delete(KEY)),
-]
-each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-
-
-class Rehearsed(NamedTuple):
-    """An operation that was run once: its directory before, the state before and after, and its calls."""
-
-    operation: Operation
-    directory: Path
-    before: State
-    after: State
-    calls: list[str]
-
-
-def rehearse(operation: Operation, tmp_path: Path) -> Rehearsed:
-    """Run an operation without a fault."""
-    before, after = tmp_path / "before", tmp_path / "after"
-    with_session = opened(before)
-    operation.prepare(with_session)
-    with_session.close()
-    shutil.copytree(before, after)
-    engine, recorded = opened(after), Recorded()
-    with seam.intercept(recorded):
-        operation.run(engine)
-    engine.close()
-    return Rehearsed(operation, before, state_of(before), state_of(after), recorded.names)
-
-
-def go_on(rehearsed: Rehearsed, directory: Path, told: str) -> None:
-    """The next process needs no patience: it repeats the operation and writes on, and no file is left over."""
-    engine = opened(directory)
-    rehearsed.operation.run(engine)
-    assert rehearsed.after == state_of(directory), told
-    say(engine, "next")
-    state = state_of(directory)
-    assert state is not None
-    assert "next" == state[0][-1], told
-    engine.close()
-    assert [] == [path.name for path in directory.iterdir() if path.is_dir()], "nothing was damaged"
-    for line in (directory / "s.jsonl").read_bytes().splitlines():
-        json.loads(line)
-
-
-def fail(rehearsed: Rehearsed, directory: Path, around: Around, told: str, *, done_is_fine: bool = False) -> None:
-    """Run an operation with a fault, look at what it left, lift the fault and go on with the same engine."""
-    shutil.copytree(rehearsed.directory, directory)
-    engine = opened(directory, lock_timeout_s=0.5)
-    raised = message = ""
-    with seam.intercept(around):
-        try:
-            rehearsed.operation.run(engine)
-        except SessionStoreError as error:
-            raised, message = type(error).__name__, str(error)
-    assert (str(directory) in message) == bool(raised), told
-    expected = [rehearsed.before] if raised else [rehearsed.after]
-    if raised == OutcomeUnknownError.__name__ or done_is_fine:
-        expected = [rehearsed.before, rehearsed.after]
-    assert state_of(directory) in expected, (told, raised)
-    rehearsed.operation.run(engine)
-    assert rehearsed.after == state_of(directory), told
-    engine.close()
-    if not done_is_fine:
-        assert [] == [path.name for path in directory.iterdir() if path.name.endswith(".tmp")], told
-    go_on(rehearsed, directory, told)
-    shutil.rmtree(directory)
-
-
-@each_operation
-@pytest.mark.parametrize("for_good", [False, True], ids=["once", "from then on"])
-def test_D7_a_call_that_fails_leaves_the_old_session_or_the_new(
-    tmp_path: Path, operation: Operation, for_good: bool
-) -> None:
-    """Goal: an error is told and nothing is half done. Method: fail each call of the seam in turn, in each operation."""
-    rehearsed = rehearse(operation, tmp_path)
-    for index, name in enumerate(rehearsed.calls):
-        if name not in NEVER_FAIL:
-            fail(rehearsed, tmp_path / "run", Failing(index, errno.EIO, for_good=for_good), f"{name} at {index}")
-
-
-@each_operation
-def test_D7_a_call_that_fails_behind_its_effect_leaves_a_whole_session(tmp_path: Path, operation: Operation) -> None:
-    """Goal: a network file system may do it and deny it. Method: each call happens and is then said to have failed."""
-    rehearsed = rehearse(operation, tmp_path)
-    for index, name in enumerate(rehearsed.calls):
-        if name not in NEVER_FAIL:
-            around = FailingBehind(index, errno.EIO, for_good=False)
-            fail(rehearsed, tmp_path / "run", around, f"{name} at {index}", done_is_fine=True)
-
-
-@each_operation
-def test_D7_a_short_write_is_finished(tmp_path: Path, operation: Operation) -> None:
-    """Goal: the system may take less than asked. Method: each write takes a third."""
-    rehearsed = rehearse(operation, tmp_path)
-    for index, name in enumerate(rehearsed.calls):
-        if name in ("write", "writev"):
-            fail(rehearsed, tmp_path / "run", Short(index, 0.3), f"{name} at {index}")
-
-
-@needs_fork
-@each_operation
-def test_D1_D2_a_kill_at_any_call_leaves_the_old_session_or_the_new(tmp_path: Path, operation: Operation) -> None:
-    """Goal: no moment at which a process may not die. Method: SIGKILL at each call; half of a write too."""
-    rehearsed = rehearse(operation, tmp_path)
-    for index, name in enumerate(rehearsed.calls):
-        directory = tmp_path / "run"
-        shutil.copytree(rehearsed.directory, directory)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                engine = opened(directory)
-                with seam.intercept(Killing(index, behind=name.startswith("write"))):
-                    operation.run(engine)
-            finally:
-                os._exit(1)
-        assert -signal.SIGKILL == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        assert state_of(directory) in (rehearsed.before, rehearsed.after), f"{name} at {index}"
-        leftovers = sorted(path.name for path in directory.glob("*.tmp"))
-        assert leftovers == opened(directory).vacuum().removed
-        assert [] == list(directory.glob("*.tmp"))
-        go_on(rehearsed, directory, f"{name} at {index}")
-        shutil.rmtree(directory)
-
-
-@pytest.mark.parametrize("operation", OPERATIONS[:3] + OPERATIONS[4:5], ids=lambda operation: operation.name)
-def test_D2_a_write_torn_at_any_byte_is_not_there_and_is_cut(tmp_path: Path, operation: Operation) -> None:
-    """Goal: readers leave a torn write out, the next writer cuts it. Method: a log cut at each byte of its last write."""
-    rehearsed = rehearse(operation, tmp_path)
-    whole = (tmp_path / "after" / "s.jsonl").read_bytes()
-    old = rehearsed.directory / "s.jsonl"
-    start = old.stat().st_size if old.exists() else 0
-    path = tmp_path / "run" / "s.jsonl"
-    path.parent.mkdir()
-    for end in range(start, len(whole)):
+def check_every_cut(directory: Path, old: bytes, whole: bytes, write: Callable[[JsonlEngine], Any]) -> None:
+    """Cut a log at each byte of its last write; now and then, write that again and one more."""
+    path = directory / "s.jsonl"
+    directory.mkdir()
+    path.write_bytes(old)
+    before = state_of(directory)
+    path.write_bytes(whole)
+    after = state_of(directory)
+    for end in range(len(old), len(whole)):
         path.write_bytes(whole[:end])
-        assert rehearsed.before == state_of(path.parent), end
+        assert before == state_of(directory), end
         assert whole[:end] == path.read_bytes(), "a reader changes nothing"
         if end % 7 == 0:
-            go_on(rehearsed, path.parent, str(end))
+            engine = opened(directory)
+            write(engine)
+            assert after == state_of(directory), end
+            say(engine, "next")
+            engine.close()
+            state = state_of(directory)
+            assert state is not None
+            assert "next" == state[0][-1], end
+            for line in path.read_bytes().splitlines():
+                json.loads(line)
+    assert ["s.jsonl"] == [one.name for one in directory.iterdir()], "nothing was taken for damaged"
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_D2_a_write_torn_at_any_byte_is_not_there_and_is_cut(
+    tmp_path: Path, write: Callable[[JsonlEngine], Any]
+) -> None:
+    """Goal: readers leave a torn write out, the next writer cuts it. Method: a log cut at each byte of its last write."""
+    engine, path = opened(tmp_path), tmp_path / "s.jsonl"
+    begin(engine)
+    old = path.read_bytes()
+    write(engine)
+    engine.close()
+    check_every_cut(tmp_path / "run", old, path.read_bytes(), write)
+
+
+def test_D2_a_first_write_torn_at_any_byte_is_not_there_and_is_cut(tmp_path: Path) -> None:
+    """Goal and method: as for a later write; there is no session before it."""
+    engine = opened(tmp_path)
+    begin(engine)
+    engine.close()
+    check_every_cut(tmp_path / "run", b"", (tmp_path / "s.jsonl").read_bytes(), begin)
 
 
 def lines_of(directory: Path) -> list[bytes]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from faults.call_faults import rehearse
 from faults.operations import BRIM, OPERATIONS, Operation, State, add, numbered, open_store, state_of
-from faults.test_failing_calls import rehearse
 from praison_store import DefaultSessionStore, SessionNotFoundError
 from praison_store.disk import seam
 
