@@ -118,7 +118,7 @@ class writing:  # noqa: N801 - read as a verb: with log.writing(path, timeout_s=
 
     def append(self, at: int, lines: Sequence[bytes]) -> None:
         """
-        Put lines behind the first `at` bytes of the log, all or none; what stood there was never acknowledged.
+        Put lines behind the first `at` bytes of a log, all or none; what stood there was never acknowledged.
 
         Raises:
             StoreWriteError: The log is as it was. OutcomeUnknownError: The lines may be there, and may be lost.
@@ -135,18 +135,24 @@ class writing:  # noqa: N801 - read as a verb: with log.writing(path, timeout_s=
             if isinstance(error, OSError):
                 raise atomic.failed(self._path, error) from error
             raise
-        is_new, self.size_bytes = not self.size_bytes, at + sum(map(len, lines))
+        self.size_bytes = at + sum(map(len, lines))
         if self._durability != "process":
             self._flush(at)
-            if is_new:
-                atomic.flush_names(self._path)
 
     def replace(self, lines: Sequence[bytes]) -> None:
-        """Put another log in this one's place. Raises StoreWriteError, OutcomeUnknownError; see `replace_bytes`."""
+        """
+        Put another log in this one's place, or the first: a loss of power in the middle of an append to an empty file
+        may leave zeros, and nothing would tell them from a session that is damaged.
+
+        Raises:
+            StoreWriteError, OutcomeUnknownError: See `replace_bytes`.
+        """
         self.check()
-        self.size_bytes = self.size_bytes or 1  # the name is the new file's by now, or stays the old one's
         held, _signature = atomic.replace_bytes(self._path, lines, durability=self._durability)
         held.close()
+        if not self.size_bytes and self._durability == "ordered":
+            atomic.flush_names(self._path)  # or whatever is appended from now on is lost with its name
+        self.size_bytes = self.size_bytes or 1  # the name is the new file's by now
 
     def remove(self) -> None:
         """Remove the log, durably. Raises StoreWriteError, OutcomeUnknownError."""
@@ -164,10 +170,7 @@ class writing:  # noqa: N801 - read as a verb: with log.writing(path, timeout_s=
             # written to this file from now on could stand behind a hole. So the old bytes get a file of their own.
             try:
                 old = read_at(self.held, self._path, 0, at)
-                if at:
-                    atomic.replace_bytes(self._path, [old], durability="full")[0].close()
-                else:
-                    atomic.remove(self._path)
+                atomic.replace_bytes(self._path, [old], durability="full")[0].close()
             except OSError as second:
                 raise OutcomeUnknownError(
                     f"The change of {self._path} is in place, but flushing it failed: {error.strerror}. It may not "

@@ -110,7 +110,7 @@ class JsonlEngine:
             added = self._ids.not_stored(view, lines, messages)
             if view.mark is None:
                 session = SessionData(key.session_id, created_at=updated_at, updated_at=updated_at)
-                turn.append(0, jsonl_plan.anew(session, added, [], policy, updated_at, 1, key.namespace))
+                turn.replace(jsonl_plan.anew(session, added, [], policy, updated_at, 1, key.namespace))
                 return 1
             revision = view.mark.revision + 1
             if lines and not added:
@@ -165,10 +165,7 @@ class JsonlEngine:
             archive = [entry.line + b"\n" for entry in view.whole().archive] if mark and keep_archive else []
             whole = jsonl_plan.anew(
                 session, lines, archive + gone, policy, session.updated_at, session.revision, key.namespace)
-            if mark is None:
-                turn.append(0, whole)
-            else:
-                turn.replace(whole)
+            turn.replace(whole)
             return session
 
         return self._writing(key, lease, write)

@@ -138,6 +138,17 @@ def is_unfinished(rest: bytes, *, at_start: bool) -> bool:
     return found < 0 or b"\n" not in rest[found:]
 
 
+def without_torn_write(raw: bytes) -> bytes:
+    """Return a log without its last write, if that has zeros in it and an acknowledged one stands before it."""
+    zero = raw.find(b"\0")
+    before = last_mark(raw[:zero], 0) if zero >= 0 else None
+    last = last_mark(raw, 0)
+    if before is None or last is None:
+        return raw
+    is_last = last == before or last_mark(raw[: last.at], 0) == before
+    return raw[: before.end] if is_last else raw
+
+
 def session_prefix(session_id: str) -> bytes:
     """Return what the session line of an id begins with, to check an id without decoding."""
     return _SESSION + b'"session":{"session_id":' + values.dumps(session_id)

@@ -220,6 +220,8 @@ def view_of(path: str, held: files.HeldFile, size_bytes: int) -> tuple[LogView, 
     """
     Return a log as its last mark tells, and what stands behind that mark.
 
+    Raises:
+        DamagedLogError: The last write has its mark, and zeros in front of it.
     Cost: one read at the end, where the last write finished.
     """
     tail_bytes = _TAIL_BYTES
@@ -230,6 +232,9 @@ def view_of(path: str, held: files.HeldFile, size_bytes: int) -> tuple[LogView, 
         if mark is not None or start == 0:
             break
         tail_bytes *= 8
+    if mark is not None and b"\0" in tail[: mark.end - start]:
+        # A loss of power may leave zeros for a part of the last write, and its mark whole; JSON text holds none.
+        raise DamagedLogError(f"zeros in front of its mark at byte {mark.at}")
     rest = tail[mark.end - start :] if mark else tail
     return LogView(path, held, mark, size_bytes), rest
 

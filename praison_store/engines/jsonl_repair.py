@@ -55,8 +55,10 @@ def _saved(path: str, key: SessionKey, raw: bytes, damage: str, kept_as: str) ->
     Return the lines of a log with everything that is whole of a damaged one.
 
     A message behind the last mark is saved too where its line is whole: better one that was never acknowledged than
-    the loss of one that was, and whose mark is damaged.
+    the loss of one that was, and whose mark is damaged. Not so in a last write with zeros in it: a loss of power left
+    them, so that nobody was told of that write, and it is there as a whole or not at all.
     """
+    raw = form.without_torn_write(raw)
     contents, mark = form.replay(raw), form.newest_mark(raw)
     if contents.damage:
         damage = contents.damage[0]

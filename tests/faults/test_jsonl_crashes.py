@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from faults.interruptions import Recorded
 from praison_store import (
     CorruptSessionError,
     LockTimeoutError,
@@ -124,6 +125,46 @@ def test_D2_a_first_write_torn_at_any_byte_is_not_there_and_is_cut(tmp_path: Pat
     begin(engine)
     engine.close()
     check_every_cut(tmp_path / "run", b"", (tmp_path / "s.jsonl").read_bytes(), begin)
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_D1_D5_a_write_with_zeros_in_it_is_not_there_and_its_bytes_are_kept(
+    tmp_path: Path, write: Callable[[JsonlEngine], Any]
+) -> None:
+    """
+    Goal: a loss of power leaves zeros for a part of the last write, under a whole mark: it happened or not, never half.
+
+    Method: zeros in place of its first bytes, then of the middle of its mark; read, or append at once.
+    """
+    engine, path = opened(tmp_path), tmp_path / "s.jsonl"
+    begin(engine)
+    old, before = path.read_bytes(), state_of(tmp_path)
+    assert before is not None
+    write(engine)
+    whole = path.read_bytes()
+    for start, end in ((len(old), len(old) + 20), (len(whole) - 90, len(whole) - 60)):
+        for reads_first in (True, False):
+            path.write_bytes(whole[:start] + bytes(end - start) + whole[end:])
+            spoilt = path.read_bytes()
+            if reads_first:
+                found = state_of(tmp_path)
+                assert found is not None
+                assert (before[:2], spoilt) == (found[:2], (tmp_path / found[2]["recovered_from"]).read_bytes())
+            say(engine, "next")
+            found = state_of(tmp_path)
+            assert found is not None
+            assert ([*before[0], "next"], before[1]) == found[:2]
+    engine.close()
+
+
+def test_D2_a_first_write_has_its_bytes_before_it_has_its_name(tmp_path: Path) -> None:
+    """Goal: no loss of power leaves zeros at a session's name. Method: record the calls of a first append."""
+    engine, recorded = opened(tmp_path), Recorded()
+    with seam.intercept(recorded):
+        begin(engine)
+    calls = [name for name in recorded.names if name in ("writev", "fsync", "replace")]
+    assert ["writev", "fsync", "replace", "fsync"] == calls
+    engine.close()
 
 
 def lines_of(directory: Path) -> list[bytes]:
