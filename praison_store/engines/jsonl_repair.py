@@ -58,7 +58,8 @@ def _saved(path: str, key: SessionKey, raw: bytes, damage: str, kept_as: str) ->
     the loss of one that was, and whose mark is damaged. Not so in a last write with zeros in it: a loss of power left
     them, so that nobody was told of that write, and it is there as a whole or not at all.
     """
-    raw = form.without_torn_write(raw)
+    sound = form.without_torn_write(raw)
+    is_torn, raw = len(sound) < len(raw), sound
     contents, mark = form.replay(raw), form.newest_mark(raw)
     if contents.damage:
         damage = contents.damage[0]
@@ -66,7 +67,8 @@ def _saved(path: str, key: SessionKey, raw: bytes, damage: str, kept_as: str) ->
         raise corrupt(path, f"it holds the session {contents.session['session_id']!r}; {damage}")
     if contents.session is None and mark is None:
         raise corrupt(path, f"no line of it is a log's own; {damage}")
-    if not contents.window and not contents.archive:
+    was_empty = is_torn and mark is not None and not mark.messages and not mark.archived
+    if not contents.window and not contents.archive and not was_empty:
         raise corrupt(path, damage)
     now = iso_utc(seam.time())
     session = SessionData.from_dict(contents.session or {"session_id": key.session_id, "created_at": now})

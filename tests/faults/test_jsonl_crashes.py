@@ -157,6 +157,21 @@ def test_D1_D5_a_write_with_zeros_in_it_is_not_there_and_its_bytes_are_kept(
     engine.close()
 
 
+def test_D5_zeros_behind_a_session_without_messages_leave_it_without_messages(tmp_path: Path) -> None:
+    """Goal: nothing to save is no damage where nothing was there. Method: a cleared session, then zeros in an append."""
+    engine, path = opened(tmp_path), tmp_path / "s.jsonl"
+    begin(engine)
+    engine.update(KEY, lambda session: session.messages.clear(), now_s=2.0, policy=ALL, keep_archive=False)
+    old = path.read_bytes()
+    begin(engine)
+    path.write_bytes(old + bytes(20) + path.read_bytes()[len(old) + 20 :])
+    state = state_of(tmp_path)
+    assert state is not None
+    assert ([], []) == state[:2]
+    assert 1 == say(engine, "next") - (engine.read(KEY, None) or SessionData("s")).revision + 1
+    engine.close()
+
+
 def test_D2_a_first_write_has_its_bytes_before_it_has_its_name(tmp_path: Path) -> None:
     """Goal: no loss of power leaves zeros at a session's name. Method: record the calls of a first append."""
     engine, recorded = opened(tmp_path), Recorded()
