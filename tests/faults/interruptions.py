@@ -41,11 +41,12 @@ class Interruption:
     Do something else at the call of one index, counted from 0 among those it can happen to.
 
     Shape: `name` is that call's, "" as long as it did not come; `number` the errno it raises, 0 for none; `unflushed`
-    are the files and directories, by device and inode, whose last flush failed.
+    are the files and directories, by device and inode, whose last flush failed; `kills` tells that nobody outlives it.
     """
 
     number = 0
     for_good = False
+    kills = False
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -150,6 +151,8 @@ class Full(Short):
 
 class Killing(Interruption):
     """Kill this process with SIGKILL at the call of one index, before it or behind it."""
+
+    kills = True
 
     def __init__(self, index: int, *, behind: bool = False) -> None:
         super().__init__(index)

@@ -122,7 +122,7 @@ def damage(store: DefaultSessionStore) -> None:
 
 
 def _with_leftover(store: DefaultSessionStore) -> None:
-    numbered(2)(store)
+    numbered(2 * BRIM)(store)
     Path(f"{file_of(store, 'one')}.0123456789abcdef.tmp").write_bytes(b'{"session_id":"o')
 
 
