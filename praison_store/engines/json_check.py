@@ -173,7 +173,7 @@ class _Checker:
 
     def _archives_without_session(self) -> None:
         for name in sorted(archive_log.names(self.directory)):
-            if not os.path.lexists(os.path.join(self.directory, name.removesuffix("l"))):
+            if _is_gone(os.path.join(self.directory, name.removesuffix("l"))):
                 text = "is the archive of a session that is gone: run vacuum"
                 self.problem("leftover", f"{archive_log.DIRECTORY}/{name}", text)
 
@@ -217,11 +217,11 @@ def _vacuum(place: str, prefix: str, report: VacuumReport) -> None:
             _remove_in_turn(os.path.join(place, ours["session"]), path, report, prefix + name)
         elif _FOREIGN_TEMPORARY.fullmatch(name) and _is_old(path):
             _count_removed(path, report, prefix + name)
-        elif name.endswith(".json.lock") and _is_old(path) and not os.path.lexists(path.removesuffix(".lock")):
+        elif name.endswith(".json.lock") and _is_old(path) and _is_gone(path.removesuffix(".lock")):
             _remove_in_turn(path.removesuffix(".lock"), path, report, prefix + name)
     for name in sorted(archive_log.names(place)):
         session_path = os.path.join(place, name.removesuffix("l"))
-        if not os.path.lexists(session_path):
+        if _is_gone(session_path):
             archived = f"{archive_log.DIRECTORY}/{name}"
             _remove_in_turn(session_path, os.path.join(place, archived), report, prefix + archived)
     for name in sorted(files.names_in(os.path.join(place, json_leases.DIRECTORY))):
@@ -240,7 +240,7 @@ def _prefix(directory: str, place: str) -> str:
 def _remove_in_turn(session_path: str, path: str, report: VacuumReport, name: str) -> None:
     try:
         with lock.exclusive(session_path, timeout_s=0.0):
-            is_gone = not os.path.lexists(session_path)
+            is_gone = _is_gone(session_path)
             if path.endswith(".tmp") or is_gone:
                 _count_removed(path, report, name)
             if is_gone:
@@ -254,6 +254,16 @@ def _count_removed(path: str, report: VacuumReport, name: str) -> None:
     if signature is not None and atomic.remove(path):
         report.removed.append(name)
         report.freed_bytes += signature[2]
+
+
+def _is_gone(path: str) -> bool:
+    """
+    Tell whether there is no such name, and not merely no answer: what is left of a session that is gone is removed.
+
+    Raises:
+        StoreReadError: The system does not tell.
+    """
+    return files.signature_of(path) is None
 
 
 def _is_temporary(name: str) -> bool:

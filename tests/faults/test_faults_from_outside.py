@@ -32,7 +32,7 @@ def test_D1_D7_a_call_that_fails_outside_leaves_the_old_session_or_the_new(
     Method: a shim in front of the C library, in a process of its own, fails the first call on files below the test's
     directory, the second, ... until a run passes without a fault.
     """
-    counts = run_behind_the_shim(shim, tmp_path, operation.title, ["EIO once", "EACCES for good", "short write once"])
+    counts = run_behind_the_shim(shim, tmp_path, operation.title, ["EIO twice", "EACCES for good", "short write once"])
     print(f"{operation.title}: {counts}")
     assert 10 < counts["points"]
 
