@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -166,7 +166,7 @@ def _crashes(life: Life, root: Path, patch: pytest.MonkeyPatch) -> Iterator[Cras
             found.extend((left, len(states), name) for left in disk.crashes())
         return result
 
-    options = {"engine": life.engine, "durability": life.durability, "lock_timeout": 0.0}
+    options: dict[str, Any] = {"engine": life.engine, "durability": life.durability, "lock_timeout": 0.0}
     with open_store(root, **options) as store, seam.intercept(disk):
         BEFORE[life.before](store)
     disk.settle()
@@ -193,12 +193,12 @@ _CHANGES = {"open", "write", "writev", "ftruncate", "replace", "unlink", "link",
 
 
 def _settled_by(
-    before: Step, disk: Disk, root: Path, options: dict[str, object], damaged: list[bytes], engine: str
+    before: Step, disk: Disk, root: Path, options: dict[str, Any], damaged: list[bytes], engine: str
 ) -> None:
     """Do something behind the store's back; the damaged bytes it makes must be kept from now on."""
     path = root / f"one{SUFFIXES[engine]}"
     old = path.read_bytes() if path.exists() else b""
-    with open_store(root, **options) as store:  # type: ignore[arg-type] # options of a store
+    with open_store(root, **options) as store:
         before(store)
     disk.settle()
     if path.exists() and path.read_bytes() != old:

@@ -140,8 +140,8 @@ class Disk:
 
     def _flush(self, what: int | str) -> None:
         if isinstance(what, int):
-            for change in self.unflushed.pop(what, []):
-                self.bytes[what] = _applied(self.bytes[what], change)
+            for written in self.unflushed.pop(what, []):
+                self.bytes[what] = _applied(self.bytes[what], written)
         is_sure = [self.model == "ext4" or change.directory == what for change in self.pending]
         for change in itertools.compress(self.pending, is_sure):
             _apply_names(self.names, change)

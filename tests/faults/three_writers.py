@@ -105,8 +105,8 @@ def _meet(directory: Path, before: Path, engine: str, sessions: Sessions, first_
         return write
 
     with ExitStack() as opened:
-        options = {"engine": engine, "lock_timeout": 0.0, "durability": "process"}
-        stores = [opened.enter_context(open_store(directory, **options)) for _ in range(3)]  # type: ignore[arg-type] # its options
+        options: dict[str, Any] = {"engine": engine, "lock_timeout": 0.0, "durability": "process"}
+        stores = [opened.enter_context(open_store(directory, **options)) for _ in range(3)]
         writers = [writing(who, store) for who, store in enumerate(stores)]
         meeting = Meeting(first_at, second_at, writers[1], writers[2])
         with seam.intercept(meeting):
