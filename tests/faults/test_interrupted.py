@@ -19,7 +19,7 @@ from processes.workers import DEADLINE_S, needs_fork, run_all
 
 import praison_store
 from faults.operations import Operation, add, open_store, state_of
-from faults.subjects import NAMES, OF_FILES, check_what_is_left, in_memory, rehearsed
+from faults.subjects import OPERATIONS, TITLES, check_what_is_left, in_memory, rehearsed
 from faults.call_faults import open_descriptors, rehearse
 from praison_store.disk import seam
 
@@ -77,6 +77,12 @@ def in_another_thread(do: Callable[[], object], told: str) -> None:
             os._exit(1)  # nothing ends a thread that waits
 
 
+def go_on(store: Any, told: str) -> None:
+    """Write with the store that was interrupted."""
+    store.add_user_message("one", "next")
+    assert "next" == store.get_chat_history("one")[-1]["content"], told
+
+
 def interrupt_every_line(root: str, name: str) -> tuple[int, list[str]]:
     """
     Interrupt an operation before each of its lines in turn; return how many there are, and where descriptors leaked.
@@ -85,18 +91,18 @@ def interrupt_every_line(root: str, name: str) -> tuple[int, list[str]]:
     code can go on there.
     """
     sys.unraisablehook = lambda _unraisable: None
-    subject, leaks = rehearsed(name, Path(root)), []
+    found, leaks = rehearsed(name, Path(root)), []
     index, trace = -1, AtLine(-1)
     while index < 0 or trace.where:
         index += 1
         directory, trace = Path(root) / "run", AtLine(index)
-        shutil.copytree(subject.before, directory)
+        shutil.copytree(found.before_directory, directory)
         descriptors = open_descriptors()
-        store = subject.open(directory)
-        is_told = run_traced(trace, lambda store=store: subject.run(store))  # type: ignore[misc] # one type of store
+        store = found.operation.open(directory)
+        is_told = run_traced(trace, lambda store=store: found.operation.run(store))  # type: ignore[misc] # bound now
         told = f"line {index}, {trace.where}"
-        subject.check(directory, told)
-        in_another_thread(lambda store=store, told=told: subject.go_on(store, told), told)  # type: ignore[misc] # the same
+        check_what_is_left(found, directory, told)
+        in_another_thread(lambda store=store, told=told: go_on(store, told), told)  # type: ignore[misc] # the same
         store.close()
         if open_descriptors() - descriptors:
             gc.collect()
@@ -107,7 +113,7 @@ def interrupt_every_line(root: str, name: str) -> tuple[int, list[str]]:
 
 
 @needs_fork
-@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in NAMES])
+@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in TITLES])
 def test_D3_D7_ctrl_c_between_any_two_lines_gives_the_turn_back(tmp_path: Path, name: str) -> None:
     """
     Goal: an interrupt may come at any line; the lock must not wait for somebody to collect it, and no file stays open.
