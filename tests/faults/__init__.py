@@ -9,5 +9,6 @@ Invariants tried here:
 Faults go through `praison_store.disk.seam.intercept`; nothing patches `os`. `operations` is the table of what may be
 interrupted, `interruptions` the ways to do it. The harnesses: `call_faults` fails each call, `from_outside` those of the
 C library too; `crash_states` loses power on a `disk_model`; `three_writers` meet at each call. `broken_stores` are what
-they must catch. What a model cannot show is tried on real disks (`loop_disk`): their power is cut (`power_cuts`).
+they must catch. What a model cannot show is tried on real disks (`loop_disk`): their power is cut (`power_cuts`), and
+they are filled (`full_disks`).
 """

@@ -24,8 +24,8 @@ from faults.call_faults import open_descriptors, rehearse
 from praison_store.disk import seam
 
 PACKAGE = str(Path(praison_store.__file__).parent)
-QUICK = ["files: append with room", "logs: append"]
-each_operation = pytest.mark.parametrize("operation", OF_FILES, ids=lambda operation: operation.name)
+QUICK = ["json_files: append with room", "jsonl: append with room"]
+each_operation = pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.engine == "json_files"], ids=lambda operation: operation.name)
 
 
 class AtLine:
