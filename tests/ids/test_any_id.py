@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hostile_ids import HOSTILE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from praisonaiagents.session.store import DefaultSessionStore as PraisonStore  # type: ignore[import-untyped] # it has no types
@@ -22,28 +23,6 @@ modest = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 LONGEST_SUFFIX = ".json.0123456789abcdef.tmp"
-
-HOSTILE = [
-    # leads out of the directory
-    "..", "../x", "../../etc/passwd", "..\\x", "a/../../b", "/etc/passwd", "//x", "C:\\x", "C:x", "\\\\host\\share",
-    "%2e%2e%2f", "%2E", "..%2f", "~", "~root", "~/x", "$HOME", "`x`", "a\0b", "\0", "file:///x", "./x", "x/.", "a/b/c",
-    # looks like one of our own names
-    ".", ".archive", ".archive/s", ".quarantine", ".leases", "@x", "@", "s.json", "s.json.lock", "s.lock", "s.tmp",
-    "s.jsonl", "s.json.0123456789abcdef.tmp", ".json", "json", "s.JSON", "s.json/", "tmpabc.tmp", "a=b", "=", "a%3Db",
-    # what a file system may fold or refuse
-    "CON", "con", "Con", "PRN", "AUX", "NUL", "nul", "COM1", "com9", "LPT1", "lpt9", "COM0", "CON.json", "con.txt",
-    "CONIN$", "CLOCK$", "a.", "a..", "a ", " a", "a\t", " ", "a:b", "a:$DATA", "a*b", "a?b", 'a"b', "a<b>c", "a|b",
-    # plain ids with edges
-    "-", "-a", "--help", "_", "__init__", "0", "a", "A", "ab", "AB", "aB", "a_b", "a b", "a-b", "a.b", "a/b", "a\\b",
-    # characters
-    "\n", "a\nb", "\r\n", "\x7f", "\x1b[31m", "é", "e\u0301", "\u212b", "\u00c5", "ﬁ", "fi", "ß", "SS", "ss",
-    "İ", "\u0131", "i", "I",
-    "日本語", "👩‍👩‍👧", "🏳️‍🌈", "\u202eabc", "\u200b", "\ufeff", "\u2028", "مرحبا", "שלום", "\U0010ffff", "\uffff",
-    "%", "%%", "%00", "%41", "%C3%A9", "a%", "%zz", "+", "&", "#", "'", ";", "a,b", "{}", "[x]", "null",
-    # lengths
-    "a" * 215, "a" * 216, "a" * 217, "a" * 255, "a" * 1000, "a" * 4096, "é" * 36, "é" * 37, "é" * 4096, "👩" * 1000,
-    "/" * 72, "/" * 73, "x" * 4095 + "y", "x" * 4095 + "z", "A" * 1000, "../" * 300, "a" * 216 + ".json",
-]
 
 
 def stored_files(directory: Path) -> set[str]:
