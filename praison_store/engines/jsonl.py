@@ -273,6 +273,7 @@ class JsonlEngine:
                 view = self._view(turn, path, key)
                 if view.mark is not None:
                     view.whole()  # another may have repaired it meanwhile
+                    view.session()  # a mark that counts right may still point to a wrong place
             except DamagedLogError as error:
                 jsonl_repair.repair(turn, path, key, str(error))
 

@@ -125,17 +125,32 @@ def newest_mark(raw: bytes) -> Mark | None:
     return max((mark for mark in marks if mark), key=lambda mark: mark.revision, default=None)
 
 
-def is_unfinished(rest: bytes, *, at_start: bool) -> bool:
+def is_unfinished(rest: bytes, start: int) -> bool:
     """
     Tell whether what stands behind the last mark is a write that never finished, and not a damaged one that did.
 
     Args:
-        at_start: there is no mark, so that the rest must begin as a log does, or it is somebody else's file.
+        start: where the rest begins; 0 where there is no mark, so that it must begin as a log does, or it is somebody
+            else's file.
     """
-    if at_start and not _SESSION.startswith(rest[: len(_SESSION)]):
+    if not start and not _SESSION.startswith(rest[: len(_SESSION)]):
         return False
     found = rest.find(_WRITE)
-    return found < 0 or b"\n" not in rest[found:]
+    if (found >= 0 and b"\n" in rest[found:]) or b"\r" in rest:  # no write of ours holds one that is not escaped
+        return False
+    return not _held_a_mark(rest, start)
+
+
+def _held_a_mark(rest: bytes, start: int) -> bool:
+    """Tell whether a mark stands in the rest but for a byte of its first ones, or its newline, that became another."""
+    position = rest.find(b'"at":')
+    while position >= 0:
+        where = b'"at":%d,"revision":' % (start + position - len(_WRITE))
+        if rest.startswith(where, position) and b"\n" in rest[position:]:
+            return True
+        position = rest.find(b'"at":', position + 1)
+    last = rest.rfind(b"\n") + 1
+    return mark_of(rest[last:-1] + b"\n", start + last) is not None
 
 
 def without_torn_write(raw: bytes) -> bytes:

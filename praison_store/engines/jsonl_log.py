@@ -274,8 +274,8 @@ def open_view(path: str, key: SessionKey | None) -> LogView | None:
 
 def checked(view: LogView, rest: bytes) -> bool:
     """Tell whether a session was ever written. Raises DamagedLogError where a finished write has no mark any more."""
-    if rest and not form.is_unfinished(rest, at_start=view.mark is None):
-        at = view.mark.end if view.mark else 0
+    at = view.mark.end if view.mark else 0
+    if rest and not form.is_unfinished(rest, at):
         raise DamagedLogError(f"no mark of ours in it or at its end, from byte {at} on")
     return view.mark is not None
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from faults.operations import add, open_store
+from faults.operations import WINDOW, add, open_store
 from praison_store import CorruptSessionError, DefaultSessionStore, InvalidSessionIdError
 
 Contents = list[Any]
@@ -38,9 +39,15 @@ def messages_in(raw: bytes) -> list[dict[str, Any]] | None:
 
 
 def whole_lines(original: bytes, raw: bytes) -> Contents:
-    """Return the contents of the original's messages whose bytes all stand in `raw` as they were."""
-    lines = [line.rstrip(b",") for line in original.split(b"\n")[1:-2]]
-    return [json.loads(line)["content"] for line in lines if line in raw]
+    """Return the contents of the original's messages whose bytes all stand in `raw` as they were, as often as they do."""
+    return [content for _at, content in whole_messages(original, raw)]
+
+
+def whole_messages(original: bytes, raw: bytes) -> list[tuple[int, Any]]:
+    """Return where in `raw` a message of the original stands as it was, and its content; in the order they stand."""
+    lines = [line.rstrip(b",") for line in original.split(b"\n") if line.startswith(b'{"role":')]
+    found = [(at.start(), json.loads(line)["content"]) for line in lines for at in re.finditer(re.escape(line), raw)]
+    return sorted(found)
 
 
 def flipped(original: bytes, index: int, mask: int) -> bytes:
@@ -95,7 +102,9 @@ def judge(directory: Path, original: bytes, raw: bytes, first: str) -> str:
         assert [message.get("content", "") for message in valid] == found
         return "valid"
     assert found, "a damaged session was served as an empty one"
-    assert whole_lines(original, raw) == [content for content in found if content in TEXTS]
+    whole, kept = whole_lines(original, raw), [content for content in found if content in TEXTS]
+    assert min(len(whole), WINDOW - 1) <= len(kept)
+    assert whole[len(whole) - len(kept) :] == kept
     assert metadata["recovered_from"].startswith(".quarantine/one.json.")
     _check_a_copy_is_kept(directory, raw, first)
     return "recovered"

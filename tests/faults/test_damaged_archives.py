@@ -11,6 +11,7 @@ import pytest
 from processes.workers import needs_praisonai
 
 from faults.damage import contents_of, flipped
+from faults.hostile_bytes import HOSTILE
 from faults.operations import BRIM, add, open_store
 from praison_store import DefaultSessionStore
 
@@ -50,7 +51,9 @@ def judge_archive(tmp_path: Path, number: int, damaged: bytes) -> None:
     directory = tmp_path / str(number)
     shutil.copytree(tmp_path / "sound", directory)
     archive = directory / ".archive" / "one.jsonl"
+    counted_bytes = archive.stat().st_size
     archive.write_bytes(damaged)
+    damaged = damaged[:counted_bytes]  # what stands behind was never acknowledged
     with open_store(directory, durability="process") as store:
         assert OLD[-4:] == contents_of(store)
         assert [*whole_lines(damaged), *OLD[-5:-4]] == [content for content in archived_contents(store) if content]
@@ -89,12 +92,12 @@ def test_D5_an_archive_damaged_anywhere_costs_only_what_was_damaged(tmp_path: Pa
             judge_archive(tmp_path, index, flipped(raw, index, 1 << bit))
 
 
-@pytest.mark.parametrize("raw", [b"", bytes(900), b"\xff" * 900, b"[]\n" * 300, b"x" * 900],
-                         ids=["nothing", "zeros", "no text", "lists", "one line"])
-def test_D5_an_archive_of_anything_breaks_nothing(tmp_path: Path, raw: bytes) -> None:
-    """Goal: as for a changed byte. Method: nothing, zeros, no text, lists, and one endless line."""
-    make_archive(tmp_path / "sound")
-    judge_archive(tmp_path, 0, raw)
+def test_D5_an_archive_of_anything_breaks_nothing(tmp_path: Path) -> None:
+    """Goal: as for a changed byte. Method: the table of bytes no store wrote, each in the archive's place."""
+    _, raw = make_archive(tmp_path / "sound")
+    for number, (what, make) in enumerate(HOSTILE.items()):
+        print(what)
+        judge_archive(tmp_path, number, make(raw))
 
 
 def test_D5_an_archive_that_is_gone_is_told_of_and_breaks_nothing(tmp_path: Path) -> None:
