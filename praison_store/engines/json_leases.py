@@ -27,14 +27,18 @@ def row_of(path: str) -> LeaseRow:
         CorruptSessionError: The lease's file is damaged. Its generation is not known, so that no claim is safe.
     """
     place = path_of(path)
-    raw = files.bytes_of(place)
-    if not raw:
+    opened = files.open_to_read(place)
+    if opened is None:
         return LeaseRow()
+    held, state = opened
     try:
-        return LeaseRow.from_dict(values.loads(raw))
+        # An empty file is no lease that was never claimed: it held a generation once.
+        return LeaseRow.from_dict(values.loads(files.read_all(held, place, state.st_size)))
     except (ValueError, AttributeError) as error:
         message = f"{place} is damaged ({error}): remove it when no process holds the session."
         raise CorruptSessionError(message, path=place) from error
+    finally:
+        held.close()
 
 
 class LeaseFiles:
