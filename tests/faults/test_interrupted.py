@@ -18,9 +18,9 @@ import pytest
 from processes.workers import DEADLINE_S, needs_fork, run_all
 
 import praison_store
+from faults.call_faults import open_descriptors, rehearse
 from faults.operations import Operation, add, open_store, state_of
 from faults.subjects import OPERATIONS, TITLES, check_what_is_left, in_memory, rehearsed
-from faults.call_faults import open_descriptors, rehearse
 from praison_store.disk import seam
 
 PACKAGE = str(Path(praison_store.__file__).parent)
