@@ -98,7 +98,7 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
                 return False
             state = _checked(self._path, self._descriptor)
             if state.st_nlink:
-                self._is_marked = state.st_size > 0
+                self._is_marked = state.st_size > 0 and state.st_nlink == 1
                 return True
             self._close()
 
@@ -117,7 +117,9 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
 
     def _mark(self) -> None:
         with suppress(OSError):  # a courtesy among waiters; without it the wait is longer, not wrong
-            if not seam.fstat(self._descriptor).st_size:
+            state = seam.fstat(self._descriptor)
+            # A second name of somebody's file is a lock like any other, but its bytes are not ours (D8).
+            if not state.st_size and state.st_nlink == 1:
                 seam.ftruncate(self._descriptor, 1)
 
     def _close(self) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from praison_store import DefaultSessionStore, SessionStoreError
 
-KINDS = ("link_to_file", "link_to_directory", "dangling_link", "fifo", "directory", "socket", "file")
+KINDS = ("link_to_file", "link_to_directory", "dangling_link", "fifo", "directory", "socket", "file", "hard_link")
 PLACES = ("s.json", "s.json.lock", ".archive/s.jsonl", ".archive", ".quarantine")
 NO_DIRECTORIES = (".archive", ".quarantine")
 
@@ -62,6 +62,8 @@ def _plant(kind: str, path: str, victim: str) -> None:
         os.unlink(path)
     if kind == "link_to_file":
         os.symlink(os.path.join(victim, "s.jsonl"), path)
+    elif kind == "hard_link":
+        os.link(os.path.join(victim, "s.jsonl"), path)
     elif kind == "link_to_directory":
         os.symlink(victim, path)
     elif kind == "dangling_link":
@@ -160,7 +162,7 @@ def main(base: str, umask: str, user_id: str) -> None:
         for place in PLACES:
             if kind == "file" and place not in NO_DIRECTORIES:
                 continue  # a plain file is what belongs there
-            if kind == "directory" and place in NO_DIRECTORIES:
+            if kind in ("directory", "hard_link") and place in NO_DIRECTORIES:
                 continue
             for method in METHODS:
                 case = f"{kind} {place} {method}"

@@ -30,6 +30,8 @@ REFUSED: dict[str, set[str]] = {
 }
 # To forget what was planted at an archive's own name is to remove the name, never what it leads to.
 EITHER = {(".archive/s.jsonl", "clear"), (".archive/s.jsonl", "delete")}
+# A second name of somebody's file leads nowhere else: it is read as what it is, replaced, locked, and never written to.
+HARD_LINKS: dict[str, set[str]] = {"s.json": set(), "s.json.lock": set(), ".archive/s.jsonl": {"add", "add_many"}}
 ROOT = os.geteuid() == 0
 
 
@@ -72,8 +74,9 @@ def test_D8_what_needs_the_planted_name_is_refused_and_the_rest_is_done(
     for report in reports:
         wrong = {}
         for case, seen in report.items():
-            _kind, place, method = case.split(" ")
-            if (place, method) not in EITHER and ("error" in seen) != (method in REFUSED[place]):
+            kind, place, method = case.split(" ")
+            refused = HARD_LINKS[place] if kind == "hard_link" else REFUSED[place]
+            if (place, method) not in EITHER and ("error" in seen) != (method in refused):
                 wrong[case] = seen.get("text", seen.get("answer"))
         assert {} == wrong
 
@@ -82,6 +85,8 @@ def test_D8_check_names_what_is_planted_and_repairs_nothing_of_it(reports: list[
     """Goal: an owner learns of it, and nothing planted is removed for them. Method: check and repair in each case."""
     for report in reports:
         for case, seen in report.items():
+            if case.startswith("hard_link"):
+                continue  # nothing tells it from a file of ours that somebody keeps a second name of
             if case.endswith((" check", " repair", " vacuum")):
                 assert seen["still_there"], case
             if case.endswith((" check", " repair")):
