@@ -60,10 +60,13 @@ def _print(report: CheckReport) -> None:
     console = out()
     if report.problems:
         console.print(_table(report.problems))
+    for caveat in report.not_promised:
+        console.print(f"On {report.file_system}: {caveat}.", style="yellow", soft_wrap=True)
     archived = f" and {counted(report.archived, 'archived one')}" if report.archived else ""
+    on = f", on {report.file_system}" if report.file_system else ""
     verdict, style = ("All is well", "green") if report.ok else ("Not all is well", "red")
     console.print(
-        f"{verdict}: {counted(report.sessions, 'session')} with {counted(report.messages, 'message')}{archived}.",
+        f"{verdict}: {counted(report.sessions, 'session')} with {counted(report.messages, 'message')}{archived}{on}.",
         style=style, soft_wrap=True,
     )
 

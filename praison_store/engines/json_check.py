@@ -8,7 +8,7 @@ import stat
 from dataclasses import dataclass, field
 
 from ..codec import document, lines
-from ..disk import archive_log, atomic, files, lock, quarantine, seam
+from ..disk import archive_log, atomic, files, lock, mounts, quarantine, seam
 from ..errors import CorruptSessionError, InvalidSessionIdError, LockTimeoutError, StoreReadError, StoreWriteError
 from ..model.session_id import SessionKey, file_stem, id_of_stem
 from . import json_directory, json_leases, json_repair
@@ -39,12 +39,19 @@ class Problem:
 
 @dataclass
 class CheckReport:
-    """What `check` saw: how many sessions and messages, and every problem. `ok` when there is none left."""
+    """
+    What `check` saw: how many sessions and messages, and every problem. `ok` when there is none left.
+
+    Shape: `file_system` is the kind the directory is on, "" where the system does not tell; `not_promised` says what
+    cannot be promised on that kind, a sentence each.
+    """
 
     directory: str
     sessions: int = 0
     messages: int = 0
     archived: int = 0
+    file_system: str = ""
+    not_promised: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -189,6 +196,7 @@ def check(directory: str, lock_timeout_s: float, repair: bool) -> CheckReport:
     Cost: reads and decodes every file.
     """
     report = CheckReport(directory)
+    report.file_system, report.not_promised = mounts.file_system_of(directory)
     for place in json_directory.directories(directory, None):
         _Checker(report, place, lock_timeout_s, repair).run()
     return report
