@@ -161,18 +161,18 @@ def make_directory(path: str) -> None:
     """
     missing = []
     current = path
-    while current and not os.path.isdir(current):
-        missing.append(current)
-        parent = os.path.dirname(current)
-        if parent == current:
-            break
-        current = parent
     try:
+        while current and not _is_directory(current):
+            missing.append(current)
+            parent = os.path.dirname(current)
+            if parent == current:
+                break
+            current = parent
         for directory in reversed(missing):
             try:
                 seam.mkdir(directory, 0o700)
             except FileExistsError:
-                if not os.path.isdir(directory):
+                if not _is_directory(directory):
                     raise
                 continue  # another process made it meanwhile
             seam.chmod(directory, 0o700)
@@ -182,6 +182,14 @@ def make_directory(path: str) -> None:
             f"Cannot make the directory {path}: {error.strerror}. Pass a session_dir that is or can become a "
             f"directory you may write.", path=path, cause=error,
         ) from error
+
+
+def _is_directory(path: str) -> bool:
+    """Tell whether a directory, or a link to one, is there. Raises OSError where the system does not tell."""
+    try:
+        return stat.S_ISDIR(seam.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def names_in(directory: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from datetime import datetime, timezone
 
 from ..errors import StoreWriteError
@@ -31,7 +32,13 @@ def keep(path: str, raw: bytes) -> str:
     when = datetime.fromtimestamp(seam.time(), timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
     name = os.path.join(DIRECTORY, f"{os.path.basename(path)}.{when}")
     directory = os.path.join(base, DIRECTORY)
-    if os.path.islink(directory):
+    try:
+        is_link = stat.S_ISLNK(seam.lstat(directory).st_mode)
+    except FileNotFoundError:
+        is_link = False
+    except OSError as error:
+        raise _failed(path, error) from error
+    if is_link:
         raise StoreWriteError(f"{directory} is a link: remove it. Nothing was changed.", path=directory)
     files.make_directory(directory)
     try:
@@ -43,11 +50,15 @@ def keep(path: str, raw: bytes) -> str:
             _copy(os.path.join(base, name), raw)
         files.sync_directory(directory)
     except OSError as error:
-        raise StoreWriteError(
-            f"Cannot keep the damaged {path}: {error.strerror}. It stands where it stood: make room or "
-            f"permission, then read it again.", path=path, cause=error,
-        ) from error
+        raise _failed(path, error) from error
     return name
+
+
+def _failed(path: str, error: OSError) -> StoreWriteError:
+    return StoreWriteError(
+        f"Cannot keep the damaged {path}: {error.strerror}. It stands where it stood: make room or "
+        f"permission, then read it again.", path=path, cause=error,
+    )
 
 
 def _flush(path: str) -> None:

@@ -22,6 +22,7 @@ writev: Any = getattr(os, "writev", None)
 lseek = os.lseek
 ftruncate = os.ftruncate
 fstat = os.fstat
+stat = os.stat
 lstat = os.lstat
 fchmod: Any = getattr(os, "fchmod", None)
 fsync = os.fsync
@@ -90,8 +91,8 @@ def _filelock() -> Any:
 
 
 CALLS = (
-    "open", "close", "read", "write", "writev", "lseek", "ftruncate", "fstat", "lstat", "fchmod", "fsync", "replace",
-    "unlink", "link", "mkdir", "chmod", "scandir", "time", "monotonic", "sleep", "lock", "unlock",
+    "open", "close", "read", "write", "writev", "lseek", "ftruncate", "fstat", "stat", "lstat", "fchmod", "fsync",
+    "replace", "unlink", "link", "mkdir", "chmod", "scandir", "time", "monotonic", "sleep", "lock", "unlock",
     "take", "give",
 )
 

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from processes.workers import needs_fork
 
-from faults.call_faults import FAULTS, MakeFault, each_point, rehearse
+from faults.call_faults import FAULTS, MakeFault, each_point, interrupt, rehearse
 from faults.interruptions import (
     ERRNOS,
+    NEVER_FAIL,
     Failing,
     FailingBehind,
     Full,
@@ -198,3 +199,19 @@ def test_D7_calls_that_fail_while_rights_are_mended(tmp_path: Path, engine: str,
             new(store)
             found = [message["content"] for message in store.get_chat_history("one")]
             assert ["new"] == found, f"{failing.name} at {index}"
+
+
+@each_engine
+def test_D7_a_look_that_fails_is_told_with_its_errno(tmp_path: Path, engine: str) -> None:
+    """
+    Goal: no answer is not the answer that nothing is there. Method: each look at a directory fails for good while a
+    damaged file is moved to quarantine; the error has the errno, and the file stands where it stood.
+    """
+    (operation,) = (one for one in ALL_OPERATIONS if one.title == f"{engine}: append to a damaged file")
+    rehearsed = rehearse(operation, tmp_path)
+    looks = [index for index, name in enumerate(rehearsed.calls) if name in ("stat", "lstat")]
+    assert "stat" in rehearsed.calls
+    for number, at in enumerate(looks):
+        counted = len([name for name in rehearsed.calls[:at] if name not in NEVER_FAIL])
+        failing = Failing(counted, EACCES, for_good=True)
+        interrupt(rehearsed, tmp_path / str(number), failing, f"{rehearsed.calls[at]} at {at}")
