@@ -31,11 +31,14 @@ def claim(conn: Connection, key: SessionKey, owner: str, ttl_s: float) -> Lease 
     """Take the lease on a session; see `Engine.claim`."""
     model.claimed(LeaseRow(), owner, ttl_s, 0.0)  # for its refusals; the database decides
     now, owner_in, identity = _now(conn), text_in(owner), id_of(key)
-    until = now + sa.literal(ttl_s, Number)
+    ttl = sa.literal(float(ttl_s), Number)
+    until = now + ttl
     fresh = {"id": identity, "namespace": text_in(key.namespace), "name": text_in(key.session_id), "owner": owner_in,
-             "generation": 1, "expires_at": until}
+             "generation": 1, "expires_at": until, "ttl": ttl}
     mine = sa.literal(owner_in, sa.Text)
-    is_free = sa.or_(table.c.owner.is_(None), table.c.expires_at <= now, table.c.owner == mine)
+    # As `LeaseRow.is_held`: one that ends too late was given before the database's clock was set back.
+    is_over = sa.or_(table.c.expires_at <= now, table.c.expires_at > now + table.c.ttl + model.CLOCK_SLACK_S)
+    is_free = sa.or_(table.c.owner.is_(None), is_over, table.c.owner == mine)
     is_repeat = sa.and_(table.c.owner.is_not(None), table.c.owner == mine, table.c.expires_at > now)
     generation = table.c.generation + sa.case((is_repeat, 0), else_=1)
     statement: Any
@@ -45,11 +48,13 @@ def claim(conn: Connection, key: SessionKey, owner: str, ttl_s: float) -> Lease 
             ("generation", sa.case((is_free, generation), else_=table.c.generation)),
             ("owner", sa.case((is_free, mine), else_=table.c.owner)),
             ("expires_at", sa.case((table.c.owner == mine, until), else_=table.c.expires_at)),
+            ("ttl", sa.case((table.c.owner == mine, ttl), else_=table.c.ttl)),
         ])
     else:
         insert = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
         statement = insert(table).values(fresh).on_conflict_do_update(
-            index_elements=["id"], set_={"generation": generation, "owner": mine, "expires_at": until}, where=is_free,
+            index_elements=["id"], where=is_free,
+            set_={"generation": generation, "owner": mine, "expires_at": until, "ttl": ttl},
         )
     conn.execute(statement)
     # The row stays locked until the commit, so what is read is what the statement left.
@@ -59,8 +64,8 @@ def claim(conn: Connection, key: SessionKey, owner: str, ttl_s: float) -> Lease 
 
 def renew(conn: Connection, lease: Lease, ttl_s: float) -> Lease:
     """Hold a lease longer. Raises LeaseExpiredError where another claimed it."""
-    until = _now(conn) + sa.literal(arguments.seconds(ttl_s, "ttl_s"), Number)
-    if conn.execute(_held(lease).values(expires_at=until)).rowcount != 1:
+    ttl = sa.literal(float(arguments.seconds(ttl_s, "ttl_s")), Number)
+    if conn.execute(_held(lease).values(expires_at=_now(conn) + ttl, ttl=ttl)).rowcount != 1:
         raise model.lost(lease)
     row = _row(conn, id_of(lease.key))
     return Lease(lease.key, lease.owner, lease.generation, row.expires_at_s)

@@ -119,7 +119,8 @@ _by_message(messages)
 leases = sa.Table(
     "leases", metadata,
     sa.Column("id", KeyText(64), primary_key=True), _required("namespace", ExactText), _required("name", ExactText),
-    sa.Column("owner", ExactText), _required("generation", sa.BigInteger), _required("expires_at", Number), **_INNODB,
+    sa.Column("owner", ExactText), _required("generation", sa.BigInteger), _required("expires_at", Number),
+    _required("ttl", Number), **_INNODB,
 )
 version = sa.Table(
     "praison_store_version", metadata,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 from ..errors import InvalidArgumentError, LeaseExpiredError
 from . import arguments
 from .session_id import SessionKey
+
+# How far two clocks may differ, and one be set back, before a lease given by the other is no longer believed.
+CLOCK_SLACK_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,30 @@ class Lease:
 
 @dataclass(frozen=True)
 class LeaseRow:
-    """What an engine keeps of a session's leases: the newest one; no `owner` where it was released."""
+    """
+    What an engine keeps of a session's leases: the newest one; no `owner` where it was released.
+
+    Shape: `ttl_s` is how long it was given for; infinite where that is not known.
+    """
 
     owner: str | None = None
     generation: int = 0
     expires_at_s: float = 0.0
+    ttl_s: float = math.inf
+
+    def is_held(self, now_s: float) -> bool:
+        """
+        Tell whether a lease lasts still.
+
+        One that ends later than its `ttl_s` from now was given before the clock was set back, perhaps by hours: its
+        holder may be dead. Who lives loses it in the worst case, and is told, as where the clock is set forward.
+        """
+        return self.owner is not None and now_s < self.expires_at_s <= now_s + self.ttl_s + CLOCK_SLACK_S
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as plain data; `from_dict` gives it back."""
-        return {"owner": self.owner, "generation": self.generation, "expires_at_s": self.expires_at_s}
+        row = {"owner": self.owner, "generation": self.generation, "expires_at_s": self.expires_at_s}
+        return row if math.isinf(self.ttl_s) else {**row, "ttl_s": self.ttl_s}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LeaseRow:
@@ -44,9 +63,10 @@ class LeaseRow:
         owner, generation, expires_at_s = data.get("owner"), data.get("generation"), data.get("expires_at_s")
         if not isinstance(owner, (str, type(None))) or type(generation) is not int:
             raise ValueError("not a lease")
-        if not isinstance(expires_at_s, (int, float)):
+        ttl_s = data.get("ttl_s", math.inf)
+        if not isinstance(expires_at_s, (int, float)) or not isinstance(ttl_s, (int, float)):
             raise ValueError("not a lease")
-        return cls(owner, generation, float(expires_at_s))
+        return cls(owner, generation, float(expires_at_s), float(ttl_s))
 
 
 def claimed(row: LeaseRow, owner: str, ttl_s: float, now_s: float) -> LeaseRow | None:
@@ -62,10 +82,8 @@ def claimed(row: LeaseRow, owner: str, ttl_s: float, now_s: float) -> LeaseRow |
         raise InvalidArgumentError("owner is text of at least one character: pass a name no other holder has.")
     ttl_s = arguments.seconds(ttl_s, "ttl_s")
     if row.owner == owner and row.expires_at_s > now_s:
-        return LeaseRow(owner, row.generation, now_s + ttl_s)
-    if row.owner is not None and row.expires_at_s > now_s:
-        return None
-    return LeaseRow(owner, row.generation + 1, now_s + ttl_s)
+        return LeaseRow(owner, row.generation, now_s + ttl_s, ttl_s)
+    return None if row.is_held(now_s) else LeaseRow(owner, row.generation + 1, now_s + ttl_s, ttl_s)
 
 
 def renewed(row: LeaseRow, lease: Lease, ttl_s: float, now_s: float) -> LeaseRow:
@@ -76,7 +94,8 @@ def renewed(row: LeaseRow, lease: Lease, ttl_s: float, now_s: float) -> LeaseRow
         LeaseExpiredError: Another claimed it since, or it was released.
     """
     check(row, lease)
-    return LeaseRow(lease.owner, lease.generation, now_s + arguments.seconds(ttl_s, "ttl_s"))
+    ttl_s = arguments.seconds(ttl_s, "ttl_s")
+    return LeaseRow(lease.owner, lease.generation, now_s + ttl_s, ttl_s)
 
 
 def released(row: LeaseRow, lease: Lease) -> LeaseRow | None:
