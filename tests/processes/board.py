@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from processes.workers import DEADLINE_S
 
@@ -20,10 +21,18 @@ class Board:
     A row of numbers in memory that every child forked after it has; each is written by one process at a time.
 
     A number is one aligned word, so that a reader sees the old one or the new, and who is killed leaves one of them.
+
+    Args:
+        path: a file to keep them in, for processes that are not forked; made if it is missing.
     """
 
-    def __init__(self, size: int) -> None:
-        self._memory = mmap.mmap(-1, 8 * size)
+    def __init__(self, size: int, path: Path | None = None) -> None:
+        if path is None:
+            self._memory = mmap.mmap(-1, 8 * size)
+        else:
+            with path.open("a+b") as file:
+                file.truncate(8 * size)
+                self._memory = mmap.mmap(file.fileno(), 8 * size)
         self._numbers = memoryview(self._memory).cast("Q")
 
     def __getitem__(self, index: int) -> int:
