@@ -102,27 +102,35 @@ def listen(engine: Engine, lock_timeout_s: float) -> None:
     dialect = engine.dialect.name
 
     def prepared(connection: Any, _record: Any) -> None:
-        if dialect == "sqlite":
-            connection.isolation_level = None  # or the driver begins transactions by itself, and too late
-        cursor = connection.cursor()
         try:
-            if dialect == "sqlite":
-                _prepare_sqlite(cursor, lock_timeout_s)
-            elif dialect == "postgresql":
-                cursor.execute(f"SET lock_timeout = {max(1, _milliseconds(lock_timeout_s))}")
-                connection.commit()  # or the setting goes with the first transaction that is rolled back
-            else:
-                whole_s = max(1, _milliseconds(lock_timeout_s) // 1000)
-                cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {whole_s}")
-                # Its default locks the gap where a session is not yet, and two that are new stop each other.
-                cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-                # Its clock reads local time, where an hour comes twice when summer ends: leases would last or end.
-                cursor.execute("SET SESSION time_zone = '+00:00'")
-        finally:
-            cursor.close()
+            _prepare(connection, dialect, lock_timeout_s)
+        except BaseException:
+            connection.close()  # the pool has not heard of it yet, so nobody else would
+            raise
 
     event.listen(engine, "connect", prepared)
     event.listen(engine, "begin", _begin)
+
+
+def _prepare(connection: Any, dialect: str, lock_timeout_s: float) -> None:
+    if dialect == "sqlite":
+        connection.isolation_level = None  # or the driver begins transactions by itself, and too late
+    cursor = connection.cursor()
+    try:
+        if dialect == "sqlite":
+            _prepare_sqlite(cursor, lock_timeout_s)
+        elif dialect == "postgresql":
+            cursor.execute(f"SET lock_timeout = {max(1, _milliseconds(lock_timeout_s))}")
+            connection.commit()  # or the setting goes with the first transaction that is rolled back
+        else:
+            whole_s = max(1, _milliseconds(lock_timeout_s) // 1000)
+            cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {whole_s}")
+            # Its default locks the gap where a session is not yet, and two that are new stop each other.
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            # Its clock reads local time, where an hour comes twice when summer ends: leases would last or end.
+            cursor.execute("SET SESSION time_zone = '+00:00'")
+    finally:
+        cursor.close()
 
 
 def _milliseconds(time_s: float) -> int:
