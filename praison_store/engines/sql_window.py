@@ -65,20 +65,25 @@ def rows(
     given = {"identity": session.id, "low": session.body_seq, "high": session.last_seq}
     if newest is not None:
         wanted = min(newest, session.message_count - session.head_messages)
-        found = list(conn.execute(ranged, {**given, "low": max(session.body_seq, session.last_seq - wanted + 1)}))
-        return found if len(found) == wanted else list(conn.execute(latest, {**given, "most": wanted}))[::-1]
+        found = _all(conn, ranged, {**given, "low": max(session.body_seq, session.last_seq - wanted + 1)})
+        return found if len(found) == wanted else _all(conn, latest, {**given, "most": wanted})[::-1]
     wanted = session.message_count if first is None else min(first, session.message_count)
     found = []
     if session.head_messages:
         head = {**given, "low": session.first_seq, "high": session.body_seq - 1}
-        found = list(conn.execute(oldest, {**head, "most": min(wanted, session.head_messages)}))
+        found = _all(conn, oldest, {**head, "most": min(wanted, session.head_messages)})
     missing = wanted - len(found)
     if missing and first is not None:
         # A range of numbers, and not only a limit: a planner without statistics reads and sorts the session for that.
-        some = list(conn.execute(ranged, {**given, "high": session.body_seq + missing - 1}))
+        some = _all(conn, ranged, {**given, "high": session.body_seq + missing - 1})
         if len(some) == missing:
             return found + some
-    return found + list(conn.execute(oldest, {**given, "most": missing})) if missing else found
+    return found + _all(conn, oldest, {**given, "most": missing}) if missing else found
+
+
+def _all(conn: Connection, statement: Any, given: dict[str, Any]) -> list[Any]:
+    # By `all`, which asks the driver once; iterating asks it for each row, which costs more than the row.
+    return list(conn.execute(statement, given).all())
 
 
 def plain(conn: Connection, session: Any, newest: int | None) -> list[Record] | None:
@@ -103,7 +108,9 @@ def _plainly(found: list[Any]) -> list[Record] | None:
     for role, content, is_json, exchange in found:
         if content is None or is_json or exchange:
             return None
-        shown.append({"role": text_out(role), "content": text_out(content)})
+        if "\1" in content or "\1" in role:
+            role, content = text_out(role), text_out(content)  # noqa: PLW2901 - seldom, and then the same two
+        shown.append({"role": role, "content": content})
     return shown
 
 
