@@ -6,9 +6,11 @@ import asyncio
 import contextvars
 import functools
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from ..engines.contract import Capabilities, Change, Engine
+from ..engines.forks import renew_in_child
 from ..model.filters import Filter
 from ..model.lease import Lease
 from ..model.message import Record
@@ -33,6 +35,12 @@ class ThreadedEngine:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._run = _in_thread if engine.capabilities.durable else _at_once
+        self._heartbeats: ThreadPoolExecutor | None = None
+        renew_in_child(self)
+
+    def renew_after_fork(self) -> None:
+        """Begin without threads in a forked child: those of the parent are not there."""
+        self._heartbeats = None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -114,8 +122,14 @@ class ThreadedEngine:
         return await self._run(self.engine.claim, key, owner, ttl_s)
 
     async def renew(self, lease: Lease, ttl_s: float) -> Lease:
-        """Await form of `Engine.renew`; see there."""
-        return await self._run(self.engine.renew, lease, ttl_s)
+        """
+        Await form of `Engine.renew`; see there. In a thread kept for it: all others may wait for their turns at files,
+        and a lease that is not renewed meanwhile is lost.
+        """
+        if not self.engine.capabilities.durable:
+            return self.engine.renew(lease, ttl_s)
+        self._heartbeats = self._heartbeats or ThreadPoolExecutor(1, "praison_store heartbeat")
+        return (await settled(_begun(self.engine.renew, lease, ttl_s, executor=self._heartbeats))).result()
 
     async def release(self, lease: Lease) -> bool:
         """Await form of `Engine.release`; see there."""
@@ -124,6 +138,9 @@ class ThreadedEngine:
     async def close(self) -> None:
         """Await form of `Engine.close`; see there."""
         await self._run(self.engine.close)
+        heartbeats, self._heartbeats = self._heartbeats, None
+        if heartbeats is not None:
+            heartbeats.shutdown(wait=False)
 
 
 async def _in_thread(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
@@ -135,12 +152,14 @@ async def _in_thread(call: Callable[..., T], *arguments: Any, **named: Any) -> T
     return (await settled(_begun(call, *arguments, **named))).result()
 
 
-def _begun(call: Callable[..., T], *arguments: Any, **named: Any) -> asyncio.Future[T]:
+def _begun(
+    call: Callable[..., T], *arguments: Any, executor: ThreadPoolExecutor | None = None, **named: Any
+) -> asyncio.Future[T]:
     """Begin a call in a worker thread, with the caller's context variables."""
     # A plain future and no task of its own, because a closing loop cancels every task, and the thread goes on.
     context = contextvars.copy_context()
     loop = asyncio.get_running_loop()
-    return loop.run_in_executor(None, functools.partial(context.run, call, *arguments, **named))
+    return loop.run_in_executor(executor, functools.partial(context.run, call, *arguments, **named))
 
 
 async def _at_once(call: Callable[..., T], *arguments: Any, **named: Any) -> T:

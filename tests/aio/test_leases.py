@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -229,5 +230,27 @@ def test_a_claim_whose_outcome_is_unknown_leaves_nothing_claimed(tmp_path: Path)
         with pytest.raises(OutcomeUnknownError):
             await within(manager.agent_lock.acquire("s", "agent"))
         assert None is owner_of(tmp_path, "s")
+
+    asyncio.run(main())
+
+
+def test_a_lease_is_renewed_while_every_thread_waits(tmp_path: Path) -> None:
+    """Goal: busy files cost nobody a lease. Method: all threads of the loop wait, for longer than the lease lasts."""
+
+    async def main() -> None:
+        manager = SessionManager(str(tmp_path), lock_ttl=0.6, heartbeat_interval=0.1)
+        loop, gate = asyncio.get_running_loop(), threading.Event()
+        async with manager.agent_lock.acquire("s", "a") as held:
+            waiting = [loop.run_in_executor(None, gate.wait, 30.0) for _ in range(100)]
+            first = held.lease
+            assert first is not None
+            try:
+                async with asyncio.timeout(30):
+                    while (held.lease or first).expires_at_s <= first.expires_at_s + 0.6:
+                        await asyncio.sleep(0.02)
+            finally:
+                gate.set()
+            await asyncio.gather(*waiting)
+        await manager.cleanup()
 
     asyncio.run(main())
