@@ -34,6 +34,9 @@ def engine_of(db: object, *, lock_timeout_s: float, durability: str) -> Engine:
         raise InvalidArgumentError(f"db is an adapter or engine, not the class {db.__name__}: pass {db.__name__}(...).")
     if isinstance(db, Engine):
         return db
+    of_adapter = getattr(db, "engine", None)
+    if isinstance(of_adapter, Engine):
+        return of_adapter  # an adapter of ours: its engine does more than its hooks tell
     missing = [name for name in _REQUIRED if not callable(getattr(db, name, None))]
     if missing:
         raise InvalidArgumentError(
