@@ -143,6 +143,9 @@ class AsyncSqlEngine:
 
     async def claim(self, key: SessionKey, owner: str, ttl_s: float) -> Lease | None:
         """Await form of `Engine.claim`; see there."""
+        is_sqlite = self._url.get_backend_name() == "sqlite"
+        if is_sqlite and await self._read(partial(sql_leases.is_held, key=key, owner=owner)):
+            return None
         return await self._write(partial(sql_leases.claim, key=key, owner=owner, ttl_s=ttl_s))
 
     async def renew(self, lease: Lease, ttl_s: float) -> Lease:

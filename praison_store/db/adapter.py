@@ -10,21 +10,19 @@ from ..engines.contract import Engine
 from ..engines.urls import SQL_DIALECTS, from_url, scheme_of
 from ..errors import InvalidArgumentError, SessionNotFoundError, UnsupportedOperationError, shown
 from ..model import arguments, portable
-from ..model.filters import AndFilter, ComparisonFilter
 from ..model.message import Record, SessionMessage, new_record
 from ..model.session import SessionData
 from ..model.session_id import SessionKey, key_of
 from ..model.values import storable
-from ..retention import policy_named
 from . import events
-from .records import DbMessage, DbRun, DbTrace
+from .records import DbMessage, DbRun
+from .tracing import KEEP_ALL, Tracing, dict_of
 
 SCHEMA_VERSION = "1.0"
-_ALL = policy_named("keep_all", 1)
-_MOST_OPEN_SPANS = 10_000
 
 
-class EngineAdapter:
+
+class EngineAdapter(Tracing):
     """
     An adapter on any engine.
 
@@ -38,8 +36,7 @@ class EngineAdapter:
     def __init__(self, engine: Engine | str) -> None:
         if not isinstance(engine, (str, Engine)):
             raise InvalidArgumentError(f"engine is an engine or the URL of one, not {shown(engine)}: pass one of them.")
-        self.engine: Engine = from_url(engine) if isinstance(engine, str) else engine
-        self._trace_of_span: dict[str, str] = {}
+        super().__init__(from_url(engine) if isinstance(engine, str) else engine)
 
     # ---- messages --------------------------------------------------------------------------------------------
 
@@ -48,7 +45,7 @@ class EngineAdapter:
     ) -> list[DbMessage]:
         """Name the agent and its user where nobody did, and return what was said in the session."""
         agent, user = arguments.text(agent_name, "agent_name"), arguments.text(user_id, "user_id", none=True)
-        told = {name: value for name, value in _dict(metadata, "metadata").items() if value is not None}
+        told = {name: value for name, value in dict_of(metadata, "metadata").items() if value is not None}
 
         def change(session: SessionData) -> bool:
             before = (session.agent_name, session.user_id, dict(session.metadata))
@@ -57,7 +54,7 @@ class EngineAdapter:
             session.metadata = {**told, **session.metadata}
             return not session.revision or before != (session.agent_name, session.user_id, session.metadata)
 
-        session = self.engine.update(key_of(session_id), change, now_s=time.time(), policy=_ALL)
+        session = self.engine.update(key_of(session_id), change, now_s=time.time(), policy=KEEP_ALL)
         return [_message(message) for message in session.messages]
 
     def on_user_message(self, session_id: str, content: Any, metadata: Mapping[str, Any] | None = None) -> None:
@@ -89,15 +86,15 @@ class EngineAdapter:
         form of is noted as it shows itself."""
         name = arguments.text(tool_name, "tool_name")
         told = events.event("tool_call", time.time(), tool_name=name, args=_plain(dict(args)), result=_plain(result),
-                            metadata=_dict(metadata, "metadata"))
-        self._note(SessionKey(key_of(session_id).session_id, events.TOOL_CALLS), told)
+                            metadata=dict_of(metadata, "metadata"))
+        self.note(SessionKey(key_of(session_id).session_id, events.TOOL_CALLS), told)
 
     def on_agent_end(self, session_id: str, metadata: Mapping[str, Any] | None = None) -> None:
         """Note what is told at an agent's end in the session's metadata; nothing is written for nothing told."""
-        told = _dict(metadata, "metadata")
+        told = dict_of(metadata, "metadata")
         if told:
             self.engine.update(
-                key_of(session_id), lambda session: session.metadata.update(told), now_s=time.time(), policy=_ALL)
+                key_of(session_id), lambda session: session.metadata.update(told), now_s=time.time(), policy=KEEP_ALL)
 
     # ---- runs ------------------------------------------------------------------------------------------------
 
@@ -107,8 +104,8 @@ class EngineAdapter:
     ) -> None:
         """Note that a run begins."""
         told = events.event("run_start", time.time(), run_id=arguments.text(run_id, "run_id"),
-                            input_content=input_content, agent_name=agent_name, metadata=_dict(metadata, "metadata"))
-        self._note(SessionKey(key_of(session_id).session_id, events.RUNS), told)
+                            input_content=input_content, agent_name=agent_name, metadata=dict_of(metadata, "metadata"))
+        self.note(SessionKey(key_of(session_id).session_id, events.RUNS), told)
 
     def on_run_end(
         self, session_id: str, run_id: str, output_content: Any = None, status: str = "completed",
@@ -116,74 +113,15 @@ class EngineAdapter:
     ) -> None:
         """Note that a run ended, and how."""
         told = events.event("run_end", time.time(), run_id=arguments.text(run_id, "run_id"), status=status,
-                            output_content=output_content, metrics=_dict(metrics, "metrics"),
-                            metadata=_dict(metadata, "metadata"))
-        self._note(SessionKey(key_of(session_id).session_id, events.RUNS), told)
+                            output_content=output_content, metrics=dict_of(metrics, "metrics"),
+                            metadata=dict_of(metadata, "metadata"))
+        self.note(SessionKey(key_of(session_id).session_id, events.RUNS), told)
 
     def get_runs(self, session_id: str, limit: int | None = None) -> list[DbRun]:
         """Return the newest `limit` runs of a session, the oldest of them first; None returns all."""
         newest = arguments.at_least(limit, "limit", 0, none=True)
-        runs = events.runs_of(session_id, self._noted(SessionKey(key_of(session_id).session_id, events.RUNS)))
+        runs = events.runs_of(session_id, self.noted(SessionKey(key_of(session_id).session_id, events.RUNS)))
         return runs if newest is None else runs[max(0, len(runs) - newest) :]
-
-    # ---- traces ----------------------------------------------------------------------------------------------
-
-    def on_trace_start(
-        self, trace_id: str, session_id: str | None = None, run_id: str | None = None, agent_name: str | None = None,
-        user_id: str | None = None, metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Note that a trace begins."""
-        whose = {"session_id": session_id, "run_id": run_id, "agent_name": agent_name, "user_id": user_id}
-        begun = events.event("trace_start", time.time(), metadata=_dict(metadata, "metadata"))
-
-        def change(session: SessionData) -> None:
-            session.context.update({name: value for name, value in whose.items() if value is not None})
-            session.messages.append(SessionMessage.from_dict(begun))
-
-        for name, value in whose.items():
-            arguments.text(value, name, none=True)
-        self.engine.update(_trace(trace_id), change, now_s=time.time(), policy=_ALL)
-
-    def on_trace_end(self, trace_id: str, status: str = "ok", metadata: Mapping[str, Any] | None = None) -> None:
-        """Note that a trace ended, and how."""
-        self._note(_trace(trace_id), events.event("trace_end", time.time(), status=status,
-                                                  metadata=_dict(metadata, "metadata")))
-
-    def on_span_start(
-        self, span_id: str, trace_id: str, name: str, parent_span_id: str | None = None,
-        attributes: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Note that a part of a trace begins."""
-        told = events.event("span_start", time.time(), span_id=arguments.text(span_id, "span_id"), name=name,
-                            parent_span_id=parent_span_id, attributes=_dict(attributes, "attributes"))
-        self._note(_trace(trace_id), told)
-        self._trace_of_span[span_id] = trace_id
-        if len(self._trace_of_span) > _MOST_OPEN_SPANS:
-            del self._trace_of_span[next(iter(self._trace_of_span))]  # the oldest: nobody ended it
-
-    def on_span_end(self, span_id: str, status: str = "ok", attributes: Mapping[str, Any] | None = None) -> None:
-        """
-        Note that a part of a trace ended, and how.
-
-        Raises:
-            SessionNotFoundError: This adapter did not see it begin. Nothing was written.
-        """
-        trace_id = self._trace_of_span.get(span_id)
-        if trace_id is None:
-            message = f"The span {shown(span_id)} did not begin here: call on_span_start of the same adapter first."
-            raise SessionNotFoundError(message, session_id=str(span_id))
-        self._note(_trace(trace_id), events.event("span_end", time.time(), span_id=span_id, status=status,
-                                                  attributes=_dict(attributes, "attributes")))
-        del self._trace_of_span[span_id]
-
-    def get_traces(
-        self, session_id: str | None = None, user_id: str | None = None, limit: int | None = None
-    ) -> list[DbTrace]:
-        """Return traces of a session and of a user, each where it is given, the most recently written first."""
-        wanted = [ComparisonFilter.eq(f"context.{name}", value)
-                  for name, value in (("session_id", session_id), ("user_id", user_id)) if value is not None]
-        found = self.engine.find(filters=AndFilter(wanted), limit=limit, namespace=events.TRACES)
-        return [events.trace_of(info.session_id, info.context, self._noted(_trace(info.session_id))) for info in found]
 
     # ---- the adapter itself ----------------------------------------------------------------------------------
 
@@ -193,20 +131,20 @@ class EngineAdapter:
         whole = self.engine.whole(key)
         if whole is None:
             raise SessionNotFoundError(f"There is no session {session_id!r}.", session_id=session_id)
-        noted = {name: [message.to_dict() for message in self._noted(SessionKey(key.session_id, namespace))]
+        noted = {name: [message.to_dict() for message in self.noted(SessionKey(key.session_id, namespace))]
                  for name, namespace in (("runs", events.RUNS), ("tool_calls", events.TOOL_CALLS))}
         return {**portable.exported(*whole, None), "noted": noted}
 
     def import_session(self, data: Mapping[str, Any]) -> str:
         """Store what `export_session` returned; return the session's id. Raises SessionExistsError."""
-        noted = _dict(data.get("noted"), "noted")
+        noted = dict_of(data.get("noted"), "noted")
         session = portable.imported({name: value for name, value in data.items() if name != "noted"})
         key, now_s = key_of(session.session_id), time.time()
-        self.engine.update(key, portable.become(session), now_s=now_s, policy=_ALL)
+        self.engine.update(key, portable.become(session), now_s=now_s, policy=KEEP_ALL)
         for name, namespace in (("runs", events.RUNS), ("tool_calls", events.TOOL_CALLS)):
             records: Sequence[Record] = noted.get(name) or ()
             if records:
-                self.engine.append(SessionKey(key.session_id, namespace), records, now_s=now_s, policy=_ALL)
+                self.engine.append(SessionKey(key.session_id, namespace), records, now_s=now_s, policy=KEEP_ALL)
         return key.session_id
 
     def get_schema_version(self) -> str:
@@ -232,16 +170,9 @@ class EngineAdapter:
     # ---- the steps -------------------------------------------------------------------------------------------
 
     def _say(self, session_id: str, role: str, content: Any, metadata: Mapping[str, Any] | None, **more: Any) -> None:
-        told, now_s = _dict(metadata, "metadata"), time.time()
+        told, now_s = dict_of(metadata, "metadata"), time.time()
         record = new_record(role, content, now_s, told, message_id=told.get("message_id"), **more)
-        self.engine.append(key_of(session_id), [record], now_s=now_s, policy=_ALL)
-
-    def _note(self, key: SessionKey, record: Record) -> None:
-        self.engine.append(key, [record], now_s=record["timestamp"], policy=_ALL)
-
-    def _noted(self, key: SessionKey) -> list[SessionMessage]:
-        session = self.engine.read(key, None)
-        return [] if session is None else session.messages
+        self.engine.append(key_of(session_id), [record], now_s=now_s, policy=KEEP_ALL)
 
 
 class _DatabaseAdapter(EngineAdapter):
@@ -273,19 +204,6 @@ class SQLiteAdapter(EngineAdapter):
     def __init__(self, path: str = "praison.db") -> None:
         name = arguments.text(path, "path") or ""
         super().__init__(name if name.startswith("sqlite") and "://" in name else f"sqlite:///{name}")
-
-
-def _trace(trace_id: str) -> SessionKey:
-    return SessionKey(key_of(trace_id).session_id, events.TRACES)
-
-
-def _dict(value: Any, name: str) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise InvalidArgumentError(f"{name} is a dict, not {shown(value)}: pass one, or None.")
-    plain: dict[str, Any] = storable(dict(value), name)
-    return plain
 
 
 def _plain(value: Any) -> Any:

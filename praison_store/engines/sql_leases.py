@@ -27,6 +27,18 @@ def _now(conn: Connection) -> sa.ColumnElement[float]:
     return sa.literal_column(_CLOCKS[conn.dialect.name], Number)
 
 
+def is_held(conn: Connection, key: SessionKey, owner: str) -> bool:
+    """Tell whether another holds the lease now, so that a claim would find it taken."""
+    free = _is_free(_now(conn), sa.literal(text_in(owner), sa.Text))
+    return conn.execute(sa.select(table.c.id).where(table.c.id == id_of(key), sa.not_(free))).first() is not None
+
+
+def _is_free(now: sa.ColumnElement[float], mine: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    # As `LeaseRow.is_held`: one that ends too late was given before the database's clock was set back.
+    is_over = sa.or_(table.c.expires_at <= now, table.c.expires_at > now + table.c.ttl + model.CLOCK_SLACK_S)
+    return sa.or_(table.c.owner.is_(None), is_over, table.c.owner == mine)
+
+
 def claim(conn: Connection, key: SessionKey, owner: str, ttl_s: float) -> Lease | None:
     """Take the lease on a session; see `Engine.claim`."""
     model.claimed(LeaseRow(), owner, ttl_s, 0.0)  # for its refusals; the database decides
@@ -36,9 +48,7 @@ def claim(conn: Connection, key: SessionKey, owner: str, ttl_s: float) -> Lease 
     fresh = {"id": identity, "namespace": text_in(key.namespace), "name": text_in(key.session_id), "owner": owner_in,
              "generation": 1, "expires_at": until, "ttl": ttl}
     mine = sa.literal(owner_in, sa.Text)
-    # As `LeaseRow.is_held`: one that ends too late was given before the database's clock was set back.
-    is_over = sa.or_(table.c.expires_at <= now, table.c.expires_at > now + table.c.ttl + model.CLOCK_SLACK_S)
-    is_free = sa.or_(table.c.owner.is_(None), is_over, table.c.owner == mine)
+    is_free = _is_free(now, mine)
     is_repeat = sa.and_(table.c.owner.is_not(None), table.c.owner == mine, table.c.expires_at > now)
     generation = table.c.generation + sa.case((is_repeat, 0), else_=1)
     statement: Any

@@ -70,7 +70,7 @@ DISK_CALLS = {f"os.{call}" for call in (
 )}
 CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "time.gmtime",
           "time.localtime", "date.today", "datetime.datetime", "time.strftime", "time_module.time"}
-CLOCK_HOMES = ("store.py", "disk/seam.py", "model/message.py", "model/session.py", "manager.py", "aio/", "agent/", "cli/")
+CLOCK_HOMES = ("store.py", "disk/seam.py", "model/message.py", "model/session.py", "manager.py", "aio/", "agent/", "db/", "cli/")
 
 
 def test_files_are_changed_in_disk_only() -> None:
