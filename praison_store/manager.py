@@ -126,6 +126,7 @@ class SessionManager:
                 session._is_refused = True
                 raise
             session._stored(data, mine)
+            session._is_refused = False
 
     def delete_session(self, name: str) -> bool:
         """Forget a session, live and stored; its branches stay. False for an unknown one."""

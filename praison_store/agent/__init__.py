@@ -63,7 +63,7 @@ class Agent:
         self.instructions = arguments.text(instructions, "instructions", none=True)
         self.session_id = arguments.text(session_id, "session_id", none=True)
         self.user_id = arguments.text(user_id, "user_id", none=True)
-        self._tools: dict[str, Tool] = tools_of(tools)
+        self._tools: dict[str, Tool] = tools_of(tools, awaited=False)
         self._model = model_named(llm, caching=prompt_caching, awaited=False)
         self._store: DefaultSessionStore | None = None
         self._said: list[Record] = []

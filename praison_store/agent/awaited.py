@@ -59,7 +59,7 @@ class Agent:
         self.config, self.user_id = config, arguments.text(user_id, "user_id", none=True)
         self.session_id = arguments.text(session_id, "session_id", none=True) or uuid.uuid4().hex
         self._manager = session_manager
-        self._tools: dict[str, Tool] = tools_of(config.tools)
+        self._tools: dict[str, Tool] = tools_of(config.tools, awaited=True)
         self._model = model_named(config.llm, caching=config.prompt_caching, awaited=True)
         self._said: list[Record] = []
 
@@ -84,7 +84,8 @@ class Agent:
             try:
                 answer = await self._taken(
                     prompt, _history_of(session, agent_id),
-                    lambda said: [session.add_message({**record, **marks}) for record in said])
+                    lambda said: [session.add_message(
+                        {**record, **marks, "message_id": uuid.uuid4().hex}) for record in said])
             except Exception as error:  # noqa: BLE001 - raised below, when what was said is saved
                 failure = error
         if failure is not None:
@@ -116,8 +117,16 @@ async def _awaited(function: Callable[..., Any], *given: Any, **named: Any) -> A
     """Await a coroutine function; call any other in a thread, so that it does not hold up the loop."""
     if inspect.iscoroutinefunction(function):
         return await function(*given, **named)
-    told = await asyncio.to_thread(function, *given, **named)
+    told = await asyncio.to_thread(_told, function, *given, **named)
     return await told if inspect.isawaitable(told) else told
+
+
+def _told(function: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    try:
+        return function(*given, **named)
+    except StopIteration as error:
+        # No future can hold one: the run would wait for ever, and hold its session.
+        raise RuntimeError(f"StopIteration: {error}") from error
 
 
 def _history_of(session: Session, agent_id: str) -> list[Record]:

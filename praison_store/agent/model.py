@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -37,6 +38,8 @@ def model_named(llm: Model | str | None, *, caching: bool, awaited: bool) -> Ask
         InvalidArgumentError: Neither. MissingExtraError: The service's client is not installed.
     """
     if callable(llm):
+        if inspect.iscoroutinefunction(llm) and not awaited:
+            raise InvalidArgumentError("llm is a coroutine function: pass it to praison_store.aio.Agent.")
         return partial(_called, llm)
     if llm is not None and (not isinstance(llm, str) or not llm):
         raise InvalidArgumentError(f"llm is a callable or the name of a model, not {shown(llm)}: pass one of them.")
@@ -96,7 +99,8 @@ class _Anthropic:
 
 def _of_answer(answer: Any) -> Mapping[str, Any]:
     parts = [part.model_dump(exclude_none=True) for part in answer.content]
-    return from_anthropic([{"role": "assistant", "content": parts}])[0]
+    found = from_anthropic([{"role": "assistant", "content": parts}])
+    return found[0] if found else {"role": "assistant", "content": ""}
 
 
 async def _then(awaitable: Any, read: Callable[[Any], Any]) -> Any:

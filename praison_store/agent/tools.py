@@ -41,16 +41,26 @@ def text_of_result(result: object) -> str:
     try:
         return json.dumps(result, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
-        return str(result)
+        return shown_whole(result)
 
 
-def tools_of(functions: Sequence[Callable[..., Any]] | None) -> dict[str, Tool]:
-    """Return tools by name. Raises InvalidArgumentError for what is no function with a name of its own."""
+def shown_whole(value: object) -> str:
+    """Return a value as it shows itself, whatever its own `__str__` does."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - a foreign __str__ may raise anything, and a turn must not fail with it
+        return f"a {type(value).__name__} that cannot be shown"
+
+
+def tools_of(functions: Sequence[Callable[..., Any]] | None, *, awaited: bool) -> dict[str, Tool]:
+    """Return tools by name. Raises InvalidArgumentError for what is no function with a name and parameters."""
     tools: dict[str, Tool] = {}
     for function in functions or ():
         name = getattr(function, "__name__", None)
         if not callable(function) or not isinstance(name, str) or not name.isidentifier():
             raise InvalidArgumentError(f"A tool is a function with a name, not {shown(function)}: define one.")
+        if inspect.iscoroutinefunction(function) and not awaited:
+            raise InvalidArgumentError(f"{name} is a coroutine function: pass it to praison_store.aio.Agent.")
         if name in tools:
             raise InvalidArgumentError(f"Two tools are named {name}: give one of them another name.")
         tools[name] = Tool(name, inspect.getdoc(function) or "", _schema(function), function)
@@ -60,11 +70,15 @@ def tools_of(functions: Sequence[Callable[..., Any]] | None) -> dict[str, Tool]:
 def _schema(function: Callable[..., Any]) -> Record:
     try:
         hints = get_type_hints(function)
-    except (NameError, TypeError):
-        hints = {}  # a hint that names what is not there says nothing to a model either
+    except Exception:  # noqa: BLE001 - hints are foreign text; one that means nothing says nothing to a model either
+        hints = {}
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"{shown(function)} tells no parameters: wrap it in a function.") from error
     properties: Record = {}
     required: list[str] = []
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in signature.parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         hint = hints.get(parameter.name, object)

@@ -14,7 +14,7 @@ from ..errors import InvalidArgumentError, InvalidMessageError, ModelCallError, 
 from ..model.formats import arguments_of, from_openai_chat
 from ..model.message import Record, llm_message, new_record, records_of
 from ..model.recall import text_of
-from .tools import Tool
+from .tools import Tool, shown_whole
 
 MOST_ROUNDS = 20
 
@@ -53,7 +53,7 @@ def taken(
     Take a turn; return the text of its answer.
 
     Raises:
-        InvalidArgumentError: The prompt is no text. Nothing was asked or kept.
+        InvalidArgumentError, InvalidMessageError: The prompt is no text UTF-8 holds. Nothing was asked or kept.
         ModelCallError: The model failed, or called tools without end. What was said until then is kept.
     """
     if not isinstance(prompt, str) or not prompt:
@@ -107,5 +107,7 @@ def _result(call: Any, tools: Mapping[str, Tool], clock: Callable[[], float]) ->
         try:
             text = yield Use(tool, arguments_of(function.get("arguments")))
         except Exception as error:  # noqa: BLE001 - a tool is foreign code, and its failure is an answer
-            text = f"{type(error).__name__}: {error}"
+            text = f"{type(error).__name__}: {shown_whole(error)}"
+    # Text from outside, a file's name for one, may hold what no UTF-8 does.
+    text = text.encode("utf-8", "replace").decode()
     return new_record("tool", text, clock(), tool_call_id=call["id"])

@@ -30,12 +30,18 @@ def snapshot(message: SessionMessage) -> bytes | None:
 
     Cost: a tenth of writing JSON, which besides tells no NaN from None.
     """
-    fields = (message.role, message.content, message.timestamp, message.metadata, message.tool_calls,
+    # As it comes back from where it is stored: without tool calls there are none, and metadata is a dict.
+    fields = (message.role, message.content, message.timestamp, message.metadata or {}, message.tool_calls or None,
               message.tool_call_id, message.message_id, message.extra)
     try:
         return marshal.dumps(fields, 2)  # this version of the format knows no references: what is equal has equal bytes
     except ValueError:
-        return None  # whoever stores it refuses it, or finds the plain value it stands for
+        pass
+    try:
+        plain = values.loads_any(values.dumps_extended(message.to_dict()))[0]  # an Enum stands for its value
+    except (InvalidMessageError, ValueError):
+        return None  # whoever stores it refuses it
+    return snapshot(SessionMessage.from_dict(plain))
 
 
 def changed_names(seen: Mapping[str, bytes], ours: Mapping[str, bytes]) -> tuple[set[str], set[str]]:

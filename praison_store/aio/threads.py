@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from ..retention import Policy
 from .cancellation import settled
 
 T = TypeVar("T")
+_MOST_HEARTBEATS = 32  # threads; each begins when it is needed
 
 
 class ThreadedEngine:
@@ -36,11 +38,12 @@ class ThreadedEngine:
         self.engine = engine
         self._run = _in_thread if engine.capabilities.durable else _at_once
         self._heartbeats: ThreadPoolExecutor | None = None
+        self._mutex = threading.Lock()
         renew_in_child(self)
 
     def renew_after_fork(self) -> None:
         """Begin without threads in a forked child: those of the parent are not there."""
-        self._heartbeats = None
+        self._heartbeats, self._mutex = None, threading.Lock()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -128,8 +131,11 @@ class ThreadedEngine:
         """
         if not self.engine.capabilities.durable:
             return self.engine.renew(lease, ttl_s)
-        self._heartbeats = self._heartbeats or ThreadPoolExecutor(1, "praison_store heartbeat")
-        return (await settled(_begun(self.engine.renew, lease, ttl_s, executor=self._heartbeats))).result()
+        with self._mutex:
+            # Several, because one that waits for its session's turn must not keep the others from theirs.
+            self._heartbeats = self._heartbeats or ThreadPoolExecutor(_MOST_HEARTBEATS, "praison_store heartbeat")
+            heartbeats = self._heartbeats
+        return (await settled(_begun(self.engine.renew, lease, ttl_s, executor=heartbeats))).result()
 
     async def release(self, lease: Lease) -> bool:
         """Await form of `Engine.release`; see there."""
@@ -138,7 +144,8 @@ class ThreadedEngine:
     async def close(self) -> None:
         """Await form of `Engine.close`; see there."""
         await self._run(self.engine.close)
-        heartbeats, self._heartbeats = self._heartbeats, None
+        with self._mutex:
+            heartbeats, self._heartbeats = self._heartbeats, None
         if heartbeats is not None:
             heartbeats.shutdown(wait=False)
 
@@ -159,7 +166,15 @@ def _begun(
     # A plain future and no task of its own, because a closing loop cancels every task, and the thread goes on.
     context = contextvars.copy_context()
     loop = asyncio.get_running_loop()
-    return loop.run_in_executor(executor, functools.partial(context.run, call, *arguments, **named))
+    return loop.run_in_executor(executor, functools.partial(context.run, _told, call, *arguments, **named))
+
+
+def _told(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    try:
+        return call(*arguments, **named)
+    except StopIteration as error:
+        # No future can hold one: whoever waits for it would wait for ever.
+        raise RuntimeError(f"StopIteration: {error}") from error
 
 
 async def _at_once(call: Callable[..., T], *arguments: Any, **named: Any) -> T:

@@ -38,12 +38,12 @@ def file_system_of(path: str) -> tuple[str, list[str]]:
     """
     real = os.path.realpath(path)
     found, kind, options = "", "", ""
-    for line in _mounts().decode("utf-8", "surrogateescape").splitlines():
+    for line in _mounts().decode("utf-8", "surrogateescape").split("\n")[:-1]:
         before, _, behind = line.partition(" - ")
-        point = _ESCAPE.sub(lambda escape: chr(int(escape[1], 8)), before.split()[4])
+        point = _ESCAPE.sub(lambda escape: chr(int(escape[1], 8)), before.split(" ")[4])
         if len(point) >= len(found) and (real == point or real.startswith(point.rstrip("/") + "/")):
-            found, kind = point, behind.split()[0]
-            options = f"{before.split()[5]},{behind.split()[-1]}"
+            found, kind = point, behind.split(" ")[0]
+            options = before.split(" ")[5] + "," + behind.split(" ")[-1]
     told = [_CAVEATS[kind]] if kind in _CAVEATS else [_FUSE] if kind.startswith("fuse") else []
     return kind, told + [text for option, text in _OPTIONS.items() if option in options.split(",")]
 

@@ -20,7 +20,17 @@ from ..model.session_id import SessionKey
 from ..retention import Policy
 from . import sql_leases, sql_window
 from .refusals import check_revision
-from .sql_rows import encoder, id_of, message_key, message_row, records_of, session_of, session_row, text_in
+from .sql_rows import (
+    check_counts,
+    encoder,
+    id_of,
+    message_key,
+    message_row,
+    records_of,
+    session_of,
+    session_row,
+    text_in,
+)
 from .sql_tables import messages as table
 from .sql_tables import sessions
 
@@ -143,8 +153,11 @@ def delete(conn: Connection, key: SessionKey, *, lease: Lease | None) -> bool:
 
 
 def row_of(conn: Connection, identity: str, *, for_update: bool = False) -> Any:
-    """Return the row of a session; None where there is none."""
-    return conn.execute(_ROW_LOCKED if for_update else _ROW, {"identity": identity}).first()
+    """Return the row of a session; None where there is none. Raises DamagedRowError where a count is none."""
+    row = conn.execute(_ROW_LOCKED if for_update else _ROW, {"identity": identity}).first()
+    if row is not None:
+        check_counts(row)
+    return row
 
 
 def locked(conn: Connection, key: SessionKey, now: str) -> SimpleNamespace:

@@ -230,6 +230,7 @@ def info_of(row: Any) -> SessionInfo:
     """Return the summary of a session's row."""
     metadata, context, extra = values.loads_any(f"[{row.metadata},{row.context},{row.extra}]".encode())[0]
     _check_objects(metadata, context, extra)
+    check_counts(row)
     return SessionInfo(
         text_out(row.name), row.message_count, row.size_bytes, text_out(row.created_at), text_out(row.updated_at),
         optional_out(row.agent_name), optional_out(row.user_id), metadata, optional_out(row.parent_id),
@@ -241,3 +242,11 @@ def _check_objects(*found: Any) -> None:
     for one in found:
         if type(one) is not dict:
             raise ValueError(f"a column holds no object but {shown(one)}")
+
+
+def check_counts(row: Any) -> None:
+    """Raise DamagedRowError where a count of a session's row is no number: SQLite keeps whatever is put there."""
+    counts = (row.revision, row.message_count, row.leading_system, row.size_bytes, row.last_seq, row.first_seq,
+              row.body_seq, row.head_messages)
+    if any(type(count) is not int for count in counts):
+        raise DamagedRowError(f"the row of the session {shown(row.name)} is damaged (a count is no number)")

@@ -36,8 +36,8 @@ _making = Lock()
 _AGAIN = {"40001", "40P01", 1213, 1020}
 _WAITED = {"55P03", 1205, 1204}
 _NO_TABLE = {"42P01", 1146}
-# Of a write that failed SQLite takes nothing; of a flush that failed nobody knows what reached the disk.
-_FLUSH_FAILED = {"SQLITE_IOERR", "SQLITE_IOERR_FSYNC", "SQLITE_IOERR_DIR_FSYNC"}
+# Of a write that failed SQLite takes nothing; of any other failure at a commit nobody knows what reached the disk.
+_NOT_TAKEN = "SQLITE_IOERR_WRITE"
 _LONGEST_MS = 2**31 - 1  # 24 days; each of the databases takes as many milliseconds or more
 
 
@@ -115,6 +115,7 @@ def listen(engine: Engine, lock_timeout_s: float) -> None:
 def _prepare(connection: Any, dialect: str, lock_timeout_s: float) -> None:
     if dialect == "sqlite":
         connection.isolation_level = None  # or the driver begins transactions by itself, and too late
+        getattr(connection, "driver_connection", connection).text_factory = _text_or_bytes
     cursor = connection.cursor()
     try:
         if dialect == "sqlite":
@@ -131,6 +132,14 @@ def _prepare(connection: Any, dialect: str, lock_timeout_s: float) -> None:
             cursor.execute("SET SESSION time_zone = '+00:00'")
     finally:
         cursor.close()
+
+
+def _text_or_bytes(raw: bytes) -> str | bytes:
+    # Text that is damaged stays bytes, over which its row's decoder stumbles; the driver would hide all other rows.
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
 
 
 def _milliseconds(time_s: float) -> int:
@@ -197,7 +206,8 @@ def _taken(
         try:
             transaction.commit()
         except exc.DBAPIError as error:
-            if error.connection_invalidated or getattr(error.orig, "sqlite_errorname", "") in _FLUSH_FAILED:
+            name = getattr(error.orig, "sqlite_errorname", "")
+            if error.connection_invalidated or (name.startswith("SQLITE_IOERR") and name != _NOT_TAKEN):
                 raise OutcomeUnknownError(
                     f"{place.shown}: the commit was not answered ({_text_of(error)}); the change may be stored. "
                     f"Read the session again, or retry with the same message_id.", path=place.shown,

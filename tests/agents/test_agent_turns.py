@@ -233,3 +233,67 @@ def test_the_agent_for_asyncio_keeps_a_failed_turn_and_takes_turns(tmp_path: Pat
         await manager.cleanup()
 
     asyncio.run(main())
+
+
+def test_a_tool_that_fails_oddly_fails_no_turn(tmp_path: Path) -> None:
+    """Goal: a tool's trouble is an answer. Method: StopIteration, half a surrogate, a value that cannot be shown; both agents."""
+    class Odd:
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    def stop() -> str:
+        return next(iter(()))
+
+    def surrogate() -> str:
+        return "name-\udcff"
+
+    def unshown() -> Odd:
+        return Odd()
+
+    tools = [stop, surrogate, unshown]
+    for awaited in (False, True):
+        answers = iter([call(tool.__name__, "{}", tool.__name__) for tool in tools] + [{"role": "assistant", "content": "done", "message_id": "m"}])
+
+        def model(_messages: Messages, answers: Any = answers) -> Any:
+            return next(answers)
+
+        if awaited:
+            async def run(model: Any = model) -> str:
+                config = pa.AgentConfig("a", llm=model, tools=tools)
+                async with asyncio.timeout(30):
+                    return await pa.Agent(config=config).run_async("Well?")
+
+            assert "done" == asyncio.run(run())
+        else:
+            agent = Agent("a", llm=model, tools=tools, session_id="s", store=store_at(tmp_path))
+            assert "done" == agent.chat("Well?")
+            results = [str(one["content"]) for one in agent.history if one["role"] == "tool"]
+            assert "StopIteration" in results[0]
+            assert ["name-?", "a Odd that cannot be shown"] == results[1:]
+
+
+def test_an_answer_with_an_id_seen_before_is_kept_all_the_same(tmp_path: Path) -> None:
+    """Goal: a cached answer is an answer. Method: the same message twice, through the agent for asyncio."""
+
+    async def main() -> None:
+        manager = pa.SessionManager(str(tmp_path))
+        config = pa.AgentConfig("a", llm=lambda _messages: {"role": "assistant", "content": "x", "message_id": "m"})
+        agent = pa.Agent(config=config, session_manager=manager, session_id="s")
+        for _ in range(2):
+            await agent.run_async("Well?")
+        assert ["user", "assistant"] * 2 == roles(await manager.get_history(session_id="s"))
+        await manager.cleanup()
+
+    asyncio.run(main())
+
+
+async def slow(city: str) -> str:
+    """Wait."""
+    return city
+
+
+@pytest.mark.parametrize("arguments", [{"tools": [slow]}, {"llm": slow}, {"tools": [max]}])
+def test_what_this_agent_cannot_call_is_refused(arguments: dict[str, Any]) -> None:
+    """Goal: the mistake is told where it is made. Method: coroutine functions, and one without a signature."""
+    with pytest.raises(InvalidArgumentError):
+        Agent(**{"llm": remembering, **arguments})

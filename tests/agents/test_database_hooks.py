@@ -187,7 +187,7 @@ def test_a_real_praisonai_agent_remembers_in_another_process(place: str, tmp_pat
         answers = []
         for prompt in ("My name is Alice", "What is my name?"):
             done = subprocess.run([sys.executable, "-c", PRAISONAI, url, prompt], env=environment, capture_output=True, text=True,
-                                  timeout=120, check=False)
+                                  timeout=120, check=False, cwd=tmp_path)
             assert 0 == done.returncode, done.stderr[-2000:]
             answers.append([line for line in done.stdout.splitlines() if line.startswith("ANSWER")][-1])
     assert "ANSWER Your name is Alice" == answers[1]

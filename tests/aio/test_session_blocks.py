@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import errno
 import threading
 from collections.abc import Awaitable, Callable
@@ -397,5 +398,42 @@ def test_a_session_deleted_while_a_cleanup_saves_it_ends_the_cleanup_well(tmp_pa
         engine.before["update"] = lambda *_arguments: manager.delete_session("s")
         assert 1 == await manager.cleanup()
         assert [] == manager.get_active_sessions()
+
+    asyncio.run(main())
+
+
+class Level(enum.IntEnum):
+    """A value that equals a plain one."""
+
+    HIGH = 3
+
+
+@pytest.mark.parametrize("odd", ["enum", "no metadata", "empty calls"])
+def test_what_stands_for_a_plain_value_is_saved_once(odd: str, tmp_path: Path) -> None:
+    """Goal: a save ends. Method: an Enum, no metadata, an empty list of calls; saved twice, beside another's message."""
+
+    async def main() -> None:
+        manager, other = SessionManager(str(tmp_path)), SessionManager(str(tmp_path))
+        session = await manager.get_or_create_session("s")
+        message = session.add_user_message("a")
+        if odd == "enum":
+            message.metadata["level"] = Level.HIGH
+        elif odd == "no metadata":
+            message.metadata = None  # type: ignore[assignment] # the point of the test
+        else:
+            message.tool_calls = []
+        async with asyncio.timeout(30):
+            assert await manager.save_session(session)
+            assert not await manager.save_session(session)
+        async with other.session("s") as theirs:
+            theirs.add_user_message("b")
+        session.add_user_message("c")
+        async with asyncio.timeout(30):
+            assert await manager.save_session(session)
+        await manager.cleanup()
+        found = await other.get_session("s")
+        assert found is not None
+        assert ["a", "b", "c"] == [one.content for one in found.messages]
+        await other.cleanup()
 
     asyncio.run(main())

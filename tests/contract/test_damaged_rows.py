@@ -29,6 +29,12 @@ DAMAGE = {
     "session_compaction": "UPDATE sessions SET last_compaction = '[1]'",
 }
 NOT_SHOWN = ("session_metadata", "session_extra", "session_compaction")
+SQLITE_DAMAGE = {
+    "name_no_text": "UPDATE sessions SET agent_name = CAST(x'ff' AS TEXT)",
+    "content_no_text": "UPDATE messages SET content = CAST(x'6170706c65ff' AS TEXT) WHERE packed IS NULL",
+    "count": "UPDATE sessions SET message_count = 'many'",
+    "last_seq": "UPDATE sessions SET last_seq = 'x'",
+}
 CALLS: dict[str, Callable[[SqlEngine], Any]] = {
     "read": lambda engine: engine.read(KEY, None),
     "whole": lambda engine: engine.whole(KEY),
@@ -50,6 +56,30 @@ def damaged(place: str, path: Path, statement: str) -> str:
     say(engine, "apple pie", key=OTHER)
     engine.close()
     return url
+
+
+@pytest.mark.parametrize("kind", SQLITE_DAMAGE)
+def test_D5_what_only_sqlite_keeps_is_told_of_too(kind: str, tmp_path: Path) -> None:
+    """Goal: no driver's error hides a row. Method: text that is none and counts that are none, each call, both worlds."""
+    url = damaged("sqlite", tmp_path, SQLITE_DAMAGE[kind])
+    engine = SqlEngine(url, compress=True)
+    for name, call in CALLS.items():
+        if (kind, name) != ("name_no_text", "history"):
+            with pytest.raises(CorruptSessionError, match="restore the row"):
+                call(engine)
+    assert "other" in [info.session_id for info in engine.find()]
+    assert "other" in [session.session_id for session, _ in engine.search(["apple"])]
+    engine.close()
+
+    async def found() -> list[str]:
+        awaited = AsyncSqlEngine(url, compress=True)
+        with pytest.raises(CorruptSessionError):
+            await awaited.read(KEY, None)
+        ids = [info.session_id for info in await awaited.find()]
+        await awaited.close()
+        return ids
+
+    assert "other" in asyncio.run(found())
 
 
 @pytest.mark.parametrize("place", URLS)

@@ -479,6 +479,24 @@ def test_D3_who_met_a_conflict_begins_again_from_what_is_stored(make: Make) -> N
     assert ["again theirs"] == said(make().load_session("s"))
 
 
+def test_D3_a_conflict_mended_in_place_is_over(make: Make) -> None:
+    """Goal: what is added later is not given up. Method: a conflict, mended in the same object; add, load, close."""
+    mine, theirs = make(autosave_interval=3600), make()
+    session = talk(mine, "one")
+    session.messages[0]["content"] = "mine"
+    other = theirs.load_session("s")
+    other.messages[0]["content"] = "theirs"
+    theirs.save_session(other)
+    with pytest.raises(RevisionConflictError):
+        mine.save_session(session)
+    session.messages[0]["content"] = "theirs"
+    mine.save_session(session)
+    session.add_message({"role": "user", "content": "precious"})
+    assert session is mine.load_session("s")
+    mine.close()
+    assert ["theirs", "precious"] == said(make().load_session("s"))
+
+
 def test_changes_that_agree_or_do_not_meet_are_no_conflict(make: Make) -> None:
     """Goal: only what was changed twice is a conflict. Method: the same change by both, and changes side by side."""
     one, two = make(), make()
