@@ -40,10 +40,14 @@ class HeldFile:
         """Close the descriptor; once is enough. What had to reach the disk was flushed before, so no error counts."""
         if self.descriptor >= 0:
             with suppress(OSError):
-                try:
-                    seam.close(self.descriptor)
-                finally:
-                    self.descriptor = -1  # in no call of its own, because Ctrl-C may come behind any
+                seam.close(self._forgotten())
+
+    def _forgotten(self) -> int:
+        # Forgotten first, because closing twice may close another's; and in no line of its own, because what an
+        # interrupt finds forgotten and open stays open for good. Within the line it may still come, behind `setattr`;
+        # one descriptor left open by a Ctrl-C is the lesser harm.
+        descriptor = self.descriptor
+        return setattr(self, "descriptor", -1) or descriptor  # type: ignore[func-returns-value] # that None is meant
 
     def __del__(self) -> None:
         self.close()

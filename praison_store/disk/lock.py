@@ -126,10 +126,12 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
         open_turns.discard(self._self)
         if self._descriptor >= 0:
             with suppress(OSError):  # the system gives up the descriptor all the same, and with it the lock
-                try:
-                    seam.close(self._descriptor)
-                finally:
-                    self._descriptor = -1  # in no call of its own, because Ctrl-C may come behind any
+                seam.close(self._forgotten())
+
+    def _forgotten(self) -> int:
+        # As `HeldFile` forgets its own: before it is closed, and in no line of its own.
+        descriptor = self._descriptor
+        return setattr(self, "_descriptor", -1) or descriptor  # type: ignore[func-returns-value] # that None is meant
 
     # Ctrl-C between two lines of a turn leaves it to nobody; the lock then ends with the object, not with the process.
     __del__ = _close
