@@ -6,7 +6,6 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from contextlib import suppress
 
 from ..errors import StoreReadError, StoreWriteError
 from . import seam
@@ -39,8 +38,10 @@ class HeldFile:
     def close(self) -> None:
         """Close the descriptor; once is enough. What had to reach the disk was flushed before, so no error counts."""
         if self.descriptor >= 0:
-            with suppress(OSError):
+            try:  # noqa: SIM105 - `suppress` is an object: out of memory, `__del__` would leave the descriptor open
                 seam.close(self._forgotten())
+            except OSError:
+                pass
 
     def _forgotten(self) -> int:
         # Forgotten first, because closing twice may close another's; and in no line of its own, because what an

@@ -40,9 +40,9 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
     __slots__ = ("__weakref__", "_descriptor", "_is_marked", "_path", "_self", "_timeout_s")
 
     def __init__(self, path: str, *, timeout_s: float) -> None:
+        self._descriptor = -1  # first, because `__del__` asks for it whatever came between
         self._path = path + ".lock"
         self._timeout_s = timeout_s
-        self._descriptor = -1
         self._is_marked = False
         self._self = weakref.ref(self)
 
@@ -123,10 +123,12 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
                 seam.ftruncate(self._descriptor, 1)
 
     def _close(self) -> None:
-        open_turns.discard(self._self)
         if self._descriptor >= 0:
-            with suppress(OSError):  # the system gives up the descriptor all the same, and with it the lock
+            open_turns.discard(self._self)
+            try:  # noqa: SIM105 - as `HeldFile` closes its own, which may be out of memory
                 seam.close(self._forgotten())
+            except OSError:
+                pass  # the system gives up the descriptor all the same, and with it the lock
 
     def _forgotten(self) -> int:
         # As `HeldFile` forgets its own: before it is closed, and in no line of its own.
