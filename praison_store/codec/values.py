@@ -30,7 +30,13 @@ def dumps(value: Any, where: str = "message") -> bytes:
 
 def loads(raw: bytes | bytearray) -> Any:
     """Return the value of JSON this package wrote. Raises ValueError where it is damaged."""
-    return orjson.loads(raw)
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        # orjson tells of both by this error, and a whole log must not be moved aside as damaged for want of memory.
+        if error.msg.startswith("Not enough memory"):
+            raise MemoryError(error.msg) from error
+        raise
 
 
 def loads_any(raw: bytes | bytearray) -> tuple[Any, bool]:
