@@ -66,19 +66,27 @@ class Forked:
 
     def finished(self) -> bytes:
         """Wait until it is done, and return what it told; one that failed, or hangs, fails the test."""
-        ends_s = time.monotonic() + DEADLINE_S
-        while not os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
-            if time.monotonic() > ends_s:
-                self.killed()
-                raise AssertionError("a forked process hangs")
-            time.sleep(0.001)
+        self._wait()
         return self._ended(0)
+
+    def outcome(self) -> tuple[bytes, int]:
+        """Wait until it ends, and return what it told and its status, negative for a signal; one that hangs fails."""
+        self._wait()
+        return self._reaped()
 
     def end(self) -> None:
         """End it, if it is not ended, whatever it did."""
         if not self._is_ended:
             os.kill(self.pid, signal.SIGKILL)
             self._reaped()
+
+    def _wait(self) -> None:
+        ends_s = time.monotonic() + DEADLINE_S
+        while not os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG):
+            if time.monotonic() > ends_s:
+                self.killed()
+                raise AssertionError("a forked process hangs")
+            time.sleep(0.001)
 
     def _ended(self, expected: int) -> bytes:
         told, status = self._reaped()
