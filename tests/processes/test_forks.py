@@ -8,13 +8,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from praison_store import DefaultSessionStore, SessionData, SessionMessage, SessionStoreError
-from praison_store.disk import lock
+from praison_store.disk import lock, log
 from praison_store.engines.json_files import JsonFilesEngine
 from praison_store.model.session_id import SessionKey
 from praison_store.retention import policy_named
@@ -97,19 +98,34 @@ def test_D3_a_child_forked_while_a_thread_writes_inherits_no_turn(make_store: Ma
     assert expected == everything(store, "shared")
 
 
+def turn_on(path: str, timeout_s: float) -> AbstractContextManager[object]:
+    """Return the turn on a session's file or, where it is a log, on the log itself."""
+    if path.endswith(".jsonl"):
+        return log.writing(path, timeout_s=timeout_s, durability="process")
+    return lock.exclusive(path, timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize("engine", ["json_files", "jsonl"])
 @pytest.mark.parametrize("has_the_turn", [True, False], ids=["holding", "still waiting"])
-def test_D3_a_killed_parents_child_keeps_nobody_waiting(make_store: MakeStore, has_the_turn: bool) -> None:
+def test_D3_a_killed_parents_child_keeps_nobody_waiting(
+    make_store: MakeStore, session_dir: str, has_the_turn: bool, engine: str
+) -> None:
     """
     Goal: a lock ends with the process that took it, not with the children it forked.
 
     Method: a process forks while its thread holds the lock, or waits for it and gets it then; it is killed in its
     turn, its child lives on, and another process writes.
     """
-    store = make_store(lock_timeout=DEADLINE_S / 20)
+    if engine == "jsonl":
+        store = DefaultSessionStore(db=f"jsonl://{session_dir}", lock_timeout=DEADLINE_S / 20)
+    else:
+        store = make_store(lock_timeout=DEADLINE_S / 20)
     store.add_user_message("shared", "first")
-    path = str(Path(str(store.session_dir)) / "shared.json")
+    path = str(Path(session_dir) / ("shared.jsonl" if engine == "jsonl" else "shared.json"))
     holding, forked = multiprocessing.Pipe(duplex=False), multiprocessing.Pipe(duplex=False)
-    first = None if has_the_turn else lock.exclusive(path, timeout_s=0.0).__enter__()
+    first = None if has_the_turn else turn_on(path, 0.0)
+    if first is not None:
+        first.__enter__()
     pid = os.fork()
     if pid == 0:
         fork_and_hold(path, holding[1], forked[1], has_the_turn)
@@ -126,6 +142,7 @@ def test_D3_a_killed_parents_child_keeps_nobody_waiting(make_store: MakeStore, h
         for end in (*holding, *forked):
             end.close()
     assert ["first", "second"] == everything(store, "shared")
+    store.close()
 
 
 def fork_and_hold(path: str, holding: Connection, forked: Connection, has_the_turn: bool) -> None:
@@ -133,13 +150,13 @@ def fork_and_hold(path: str, holding: Connection, forked: Connection, has_the_tu
     has_it = threading.Event()
 
     def hold() -> None:
-        with lock.exclusive(path, timeout_s=DEADLINE_S):
+        with turn_on(path, DEADLINE_S):
             has_it.set()
             holding.send(os.getpid())
             time.sleep(DEADLINE_S)
 
     threading.Thread(target=hold, daemon=True).start()
-    while not (has_it.is_set() if has_the_turn else is_open(path + ".lock")):
+    while not (has_it.is_set() if has_the_turn else is_open(path if path.endswith(".jsonl") else path + ".lock")):
         time.sleep(0.001)
     child = os.fork()
     if child:
