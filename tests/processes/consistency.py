@@ -42,6 +42,7 @@ class Effort(NamedTuple):
     kills: int  # in each round
 
 
+LEAST_MESSAGES, PATIENCE_S = 12, 10.0
 QUICK = Effort(1, 0.7, 3, 2, 2)
 LONG = Effort(10, 6.0, 6, 2, 2)
 
@@ -158,6 +159,7 @@ def run_round(
             writers.pop(chance.randrange(len(writers))).killed()
             writers.append(start(FIRST_WRITER + effort.writers + kill))
         time.sleep(effort.seconds / (effort.kills + 1))
+        _await_messages(board, range(FIRST_WRITER, slots))
         board[STOP_WRITING] = 1
         for writer in writers:
             writer.finished()
@@ -173,6 +175,13 @@ def run_round(
         watch.seen, watch.anomalies = report["seen"], report["anomalies"]
         anomalies += watch.end(final)
     return Outcome(len(final), sum(report["reads"] for report in reports), anomalies)
+
+
+def _await_messages(board: Board, writers: range) -> None:
+    # A busy machine may give the writers no turn in all that time, and then nothing was tried.
+    ends_s = time.monotonic() + PATIENCE_S
+    while sum(board[writer] for writer in writers) < LEAST_MESSAGES and time.monotonic() < ends_s:
+        time.sleep(0.01)
 
 
 def run_rounds(kind: str, place_of_round: Callable[[int], str], effort: Effort) -> dict[str, Any]:
