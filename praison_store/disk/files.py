@@ -38,7 +38,7 @@ class HeldFile:
     def close(self) -> None:
         """Close the descriptor; once is enough. What had to reach the disk was flushed before, so no error counts."""
         if self.descriptor >= 0:
-            try:  # noqa: SIM105 - `suppress` is an object: out of memory, `__del__` would leave the descriptor open
+            try:  # noqa: SIM105 - suppress is an object, and without memory `__del__` would leave the file open
                 seam.close(self._forgotten())
             except OSError:
                 pass

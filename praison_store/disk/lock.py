@@ -125,7 +125,7 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
     def _close(self) -> None:
         if self._descriptor >= 0:
             open_turns.discard(self._self)
-            try:  # noqa: SIM105 - as `HeldFile` closes its own, which may be out of memory
+            try:  # noqa: SIM105 - as HeldFile closes its own, which may be out of memory
                 seam.close(self._forgotten())
             except OSError:
                 pass  # the system gives up the descriptor all the same, and with it the lock
