@@ -259,8 +259,8 @@ class SessionBlock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         held, session = self._held, self._session
-        assert held is not None
-        assert session is not None
+        assert held is not None  # nosec B101 # our own mistake
+        assert session is not None  # nosec B101 # our own mistake
         self._turn.spare()
         failure = error
         try:

@@ -263,7 +263,7 @@ class Acquisition:
             if left_s <= 0:
                 raise held(self._key, loop.time() - begun_s)
             # Not all at once: many who wait for one lease would meet at the engine again and again.
-            await asyncio.sleep(min(left_s, pause_s * random.uniform(0.5, 1)))
+            await asyncio.sleep(min(left_s, pause_s * random.uniform(0.5, 1)))  # nosec B311 # a pause, no secret
             pause_s = min(pause_s * 1.6, _LONGEST_PAUSE_S)
 
     async def _claim(self, owner: str) -> Lease | None:

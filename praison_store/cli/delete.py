@@ -28,7 +28,8 @@ def delete(
         missing = [session_id for session_id in session_ids if not store.session_exists(session_id)]
         if missing:
             raise not_found(store, missing[0])
-        if not yes and not _confirmed(f"Delete {counted(len(session_ids), 'session')} from {where(store)}?"):
+        question = f"Delete {counted(len(session_ids), 'session')} from {where(store)}?"  # nosec B608 # no SQL
+        if not yes and not _confirmed(question):
             raise IncompleteError("Nothing was deleted.")
         for session_id in session_ids:
             store.delete_session(session_id)

@@ -184,7 +184,7 @@ def build(header: dict[str, Any], lines: Sequence[bytes], *, extended: bool = Fa
     """Return the file of a header and encoded messages; `revision`, `updated_at`, `archived_bytes` come from it."""
     fixed, rest = _encode_header(header, extended)
     match = re.match(rb'\{"session_id":(' + _TEXT + rb"),", fixed)
-    assert match is not None, fixed
+    assert match is not None, fixed  # nosec B101 # our own bytes, just encoded
     return LineFile(
         fixed, match[1], rest, bytearray(_BETWEEN.join(lines)), count=len(lines),
         revision=int(header.get("revision") or 0),

@@ -271,7 +271,7 @@ class HttpPlan:
             if attempt:
                 yield pause(attempt)
             answered = yield call
-            assert answered is not None, "a call is answered"
+            assert answered is not None, "a call is answered"  # nosec B101 # our own mistake
             reply = answered
             if isinstance(reply, Answer) and reply.status not in RETRIED:
                 break
@@ -323,7 +323,7 @@ class HttpPlan:
             if attempt:
                 yield pause(attempt)
             answered = yield call
-            assert answered is not None, "a call is answered"
+            assert answered is not None, "a call is answered"  # nosec B101 # our own mistake
             reply = answered
             if isinstance(reply, Answer) and reply.is_success:
                 return True
@@ -374,7 +374,7 @@ class HttpPlan:
                 f"written: try again.", path=url, waited_s=waited_s, holder=(),
             )
         longest = min(_BUSY_PAUSE_S * 2 ** min(turns, 10), _LONGEST_BUSY_PAUSE_S)
-        yield Pause(random.uniform(0, longest))
+        yield Pause(random.uniform(0, longest))  # nosec B311 # a pause, no secret
 
     def _listed(
         self, query: Sequence[tuple[str, str]], filters: Filter | None, namespace: str | None, operation: str

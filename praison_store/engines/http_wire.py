@@ -150,7 +150,8 @@ def _checked_headers(headers: object) -> dict[str, str]:
 
 def pause(attempt: int) -> Pause:
     """Return how long to wait before a request is sent again: twice as long each time, and never in step."""
-    return Pause(min(_PAUSE_S * 2 ** (attempt - 1), _LONGEST_PAUSE_S) * random.uniform(0.5, 1.5))
+    spread = random.uniform(0.5, 1.5)  # nosec B311 # a pause, no secret
+    return Pause(min(_PAUSE_S * 2 ** (attempt - 1), _LONGEST_PAUSE_S) * spread)
 
 
 def under(lease: Lease | None) -> dict[str, str]:

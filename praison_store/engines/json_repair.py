@@ -92,7 +92,7 @@ def _repair(path: str, key: SessionKey, *, store: bool) -> tuple[Entry | None, i
         damage = str(error)
     else:
         whole = other_layout(path, raw, key, 0)
-        assert whole is not None  # decode() just read it
+        assert whole is not None  # nosec B101 # decode() just read it
         return Entry(whole), 0
     header, records, lost = salvage.salvage(raw)
     if not records:

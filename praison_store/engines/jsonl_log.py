@@ -50,7 +50,7 @@ class LogView:
 
     def known(self) -> Mark:
         """Return the mark of a session that is known."""
-        assert self.mark is not None
+        assert self.mark is not None  # nosec B101 # our own mistake
         return self.mark
 
     def check_id(self, key: SessionKey) -> None:

@@ -43,8 +43,8 @@ def served(path: str, key: SessionKey, damage: str) -> tuple[SessionData, list[R
         return None
     lines = b"".join(_saved(path, key, raw, damage, path))
     contents, mark = form.replay(lines), form.last_mark(lines, 0)
-    assert mark is not None  # `_saved` put it there
-    assert contents.session is not None
+    assert mark is not None  # nosec B101 # put there by `_saved`
+    assert contents.session is not None  # nosec B101 # and this with it
     window = [form.record_of(entry.line) for entry in contents.window]
     session = SessionData.from_dict({**form.header_of(contents.session, mark), "messages": window})
     return session, [form.record_of(entry.line) for entry in contents.archive]

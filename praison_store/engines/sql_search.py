@@ -70,9 +70,10 @@ def wants_indexing(conn: Connection, search: str) -> bool:
 
 def index_more(conn: Connection) -> None:
     """Index the oldest messages that are not yet; a part of them where they are many."""
-    last = conn.scalar(sa.text(
-        f"SELECT max(id) FROM (SELECT id FROM messages, (SELECT upto FROM messages_indexed) WHERE messages.id > upto "
-        f"ORDER BY id LIMIT {_MANY_MESSAGES})"))
+    unread = sa.text(
+        "SELECT max(id) FROM (SELECT id FROM messages, (SELECT upto FROM messages_indexed) WHERE messages.id > upto "
+        "ORDER BY id LIMIT :most)")
+    last = conn.scalar(unread, {"most": _MANY_MESSAGES})
     if last is not None:
         for statement in INDEX_MORE:
             conn.execute(sa.text(statement), {"last": last})

@@ -87,12 +87,12 @@ def test_a_layer_names_its_invariants_in_its_docstring() -> None:
         assert "Considered and not taken" in note, name
 
 
-SILENCED = re.compile(r"#\s*(?:noqa|type: ignore|pragma: no cover)")
+SILENCED = re.compile(r"#\s*(?:noqa|type: ignore|pragma: no cover|nosec)")
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_every_silenced_warning_says_why(name: str) -> None:
-    """Goal: an exception to a rule is an argument. Method: a reason behind each noqa, type: ignore and no cover."""
+    """Goal: an exception to a rule is an argument. Method: a reason behind each noqa, type: ignore, no cover and nosec."""
     wrong = []
     for number, line in enumerate((source.PACKAGE / name).read_text(encoding="utf-8").splitlines(), start=1):
         found = SILENCED.search(line)
