@@ -39,6 +39,25 @@ def test_a_file_system_is_told_by_the_table_of_mounts(
     assert all(part in caveat for part, caveat in zip(told, caveats, strict=True))
 
 
+@pytest.mark.parametrize(("kind", "option", "told"), [
+    *((kind, "rw", "it is memory") for kind in ("tmpfs", "ramfs")),
+    *((kind, "rw", "no permissions") for kind in ("vfat", "exfat")),
+    *((kind, "rw", "another machine") for kind in (
+        "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "virtiofs")),
+    ("ext4", "rw", ""), ("xfs", "rw", ""), ("ext4", "rw,barrier=0", "barrier=0"), ("ext4", "barriers", ""),
+])
+def test_every_file_system_that_keeps_less_is_told(
+    kind: str, option: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Goal: nobody trusts a file system with what it does not do. Method: a table of one mount for each kind."""
+    table = tmp_path / "mountinfo"
+    table.write_text(f"22 1 254:0 / / rw,relatime shared:1 - {kind} /dev/vda {option}\n")
+    monkeypatch.setattr(mounts, "_TABLE", str(table))
+    found, caveats = mounts.file_system_of("/home/me")
+    assert (kind, bool(told)) == (found, bool(caveats))
+    assert told in "".join(caveats)
+
+
 def test_where_there_is_no_table_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Goal: a check needs no Linux. Method: a table that is missing, and one that is a directory."""
     for name in ("missing", ""):
