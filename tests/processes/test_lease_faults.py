@@ -51,7 +51,8 @@ def harry(place: str, directory: Path, *, stops: int, kills: int, workers: int) 
         print(f"{place}: {stops} stops, {killed} kills, 2 of them with the clock moved; {acknowledged} increments "
               f"acknowledged, {count} stored, {told} holders told, {referee.total(REFUSED)} late writes refused, "
               f"lease taken after at most {max(referee.takeovers_s):.2f} s of a TTL of {TTL_S} s")
-        assert acknowledged <= count <= acknowledged + killed, "an increment is lost, or one more than was in flight"
+        # A holder that is told in the middle of a write does not hear whether that was still taken.
+        assert acknowledged <= count <= acknowledged + killed + told, "an increment is lost, or more than were in flight"
         assert 0 == session.context.get("went_down", 0), "an old claim wrote behind a newer one"
         assert told >= stops
         assert referee.total(REFUSED) >= stops, "a late write of an old holder was taken"
