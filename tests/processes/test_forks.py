@@ -236,7 +236,7 @@ def test_D3_a_child_that_returns_from_a_change_overwrites_nobody(make_store: Mak
     theirs.close()
 
 
-@pytest.mark.parametrize("forks", [60, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("forks", [30, pytest.param(1000, marks=pytest.mark.long)])
 def test_D3_children_use_the_store_their_parents_threads_are_using(make_store: MakeStore, forks: int) -> None:
     """
     Goal: no mutex that another thread held at the fork hangs a child, and no cached session of the parent misleads it.

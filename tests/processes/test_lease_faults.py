@@ -18,7 +18,7 @@ from sql_places import URLS
 
 pytestmark = needs_gcc
 SERVERS = ["postgresql", "mariadb"]
-PLACES = ["json_files", "sqlite", *(pytest.param(place, marks=pytest.mark.long) for place in SERVERS)]
+PLACES = ["json_files", *(pytest.param(place, marks=pytest.mark.long) for place in ("sqlite", *SERVERS))]
 
 
 @contextmanager
