@@ -29,6 +29,7 @@ def _now(conn: Connection) -> sa.ColumnElement[float]:
 
 def is_held(conn: Connection, key: SessionKey, owner: str) -> bool:
     """Tell whether another holds the lease now, so that a claim would find it taken."""
+    model.claimed(LeaseRow(), owner, 0.0, 0.0)  # for its refusals
     free = _is_free(_now(conn), sa.literal(text_in(owner), sa.Text))
     return conn.execute(sa.select(table.c.id).where(table.c.id == id_of(key), sa.not_(free))).first() is not None
 
