@@ -31,13 +31,14 @@ class Session:
         self._mutex = mutex
         self._most_bytes = most_bytes
         self._tried: list[tuple[str, Record]] = []
-        self._is_refused = False  # a save met a conflict; loaded again, the session begins anew
+        self._is_refused = False  # True once a save met a conflict; loaded again, the session begins anew
         self.messages: list[Record] = []
         self.metadata: dict[str, Any] = {}
         self._follow(data)
 
     def _follow(self, data: SessionData) -> None:
-        """Show what is stored."""
+        """Show what is stored; what was refused is forgotten."""
+        self._is_refused = False
         self._seen = Seen.of(data)
         self.messages[:] = self._seen.messages()
         self.metadata.clear()

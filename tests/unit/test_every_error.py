@@ -34,6 +34,7 @@ BUILTINS: dict[str, tuple[type, ...]] = {
     "OutcomeUnknownError": (OSError, StoreWriteError),
     "UnsupportedOperationError": (NotImplementedError,),
     "MissingExtraError": (ImportError,),
+    "ModelCallError": (RuntimeError,),
 }
 FIELDS: dict[str, dict[str, Any]] = {
     "InvalidSessionIdError": {"session_id": "a/b"},
