@@ -24,7 +24,8 @@ def decode(raw: bytes) -> Document:
     Return the session in a file of any layout: ours, PraisonAI's, or one written by hand.
 
     Raises:
-        ValueError: Not JSON, or JSON that is no session: no object, no list of messages, a message that is no object.
+        ValueError: Not JSON, or JSON that is no session: no object, no list of messages, a message that is no object;
+            or two messages of ours run into one.
     """
     data, extended = values.loads_any(raw)
     if not isinstance(data, dict) or not isinstance(data.get("messages"), list):
@@ -33,6 +34,8 @@ def decode(raw: bytes) -> Document:
     if not all(isinstance(record, dict) for record in records):
         raise ValueError("not a session: a message is no JSON object")
     lines.checked_header(data)
+    if data.get("message_count", len(records)) != len(records) and values.has_twin_names(raw):
+        raise ValueError("not what its header counts: a name stands twice, and one of its values would be lost")
     return Document(data, records, extended or data.get("extended_json") is True)
 
 

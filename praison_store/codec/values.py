@@ -64,6 +64,18 @@ def loads_extended(raw: bytes | bytearray) -> Any:
         raise ValueError("nested too deep to read") from error
 
 
+def has_twin_names(raw: bytes | bytearray) -> bool:
+    """Tell whether a name stands twice in one object of readable JSON: every reader keeps one of the values alone."""
+    found = False
+
+    def noted(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal found
+        found = found or len({name for name, _ in pairs}) < len(pairs)
+
+    json.loads(raw, object_pairs_hook=noted)
+    return found
+
+
 def dumps_extended(value: Any) -> bytes:
     """
     Return the JSON of a value read by `loads_any`, with nothing lost that orjson would lose.
