@@ -36,7 +36,7 @@ def exchange_marks(messages: Messages) -> bytearray:
     Return one byte for each position 0..len: 1 where a cut in front of it would part a call from a result.
 
     A result belongs to the latest call of its id; one whose id is unknown, to the call it directly follows.
-    A result without any call is a message like another.
+    A result without any call is a message like another. What a model thought belongs to what it did next.
     """
     reach: dict[int, int] = {}
     caller: dict[Any, int] = {}
@@ -59,6 +59,10 @@ def exchange_marks(messages: Messages) -> bytearray:
         if last >= first:
             marks[first : last + 1] = b"\1" * (last + 1 - first)
             covered = last
+    for index, message in enumerate(messages[:-1]):
+        item = message.get("openai_item")
+        if isinstance(item, Mapping) and item.get("type") == "reasoning":
+            marks[index + 1] = 1
     return marks
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import copy
-import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from ..errors import InvalidMessageError, shown
 from .message import Record, records_of
-from .recall import text_of
-from .values import storable
+from .values import exact, storable
 
 # The record's field that says how the message was given, where its other fields do not.
 GIVEN = "as_given"
-_BYTES_A_TOKEN, _TOKENS_A_MESSAGE = 4, 4
 _FILLED_IN = ("content", "timestamp", "metadata", "message_id")
 
 
@@ -59,26 +56,9 @@ def as_given(record: Mapping[str, Any]) -> Record:
     return {**message, **given["values"]}
 
 
-def exact(value: Any) -> str:
-    """Return text that is equal only for values JSON tells apart: 1, 1.0 and True are three."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
 def same(one: Any, other: Any) -> bool:
     """Tell whether two values are the same in JSON."""
     return exact(one) == exact(other)
-
-
-def size_bytes(text: str) -> int:
-    """Return how many bytes a text takes in a file."""
-    return len(text.encode("utf-8", "surrogatepass"))
-
-
-def token_count(messages: Sequence[Mapping[str, Any]]) -> int:
-    """Return about how many tokens messages are: one for four bytes of text or tool call, and four for a message."""
-    texts = [text_of(message.get("content")) for message in messages]
-    texts += [exact(message["tool_calls"]) for message in messages if message.get("tool_calls")]
-    return sum(-(-size_bytes(text) // _BYTES_A_TOKEN) for text in texts) + _TOKENS_A_MESSAGE * len(messages)
 
 
 def _seconds(value: Any, now_s: float) -> float:

@@ -13,7 +13,8 @@ from .exchanges import newest_window
 from .merge import Held, Seen, held
 from .message import Record
 from .session import SessionData
-from .values import storable
+from .tokens import token_count
+from .values import exact, size_bytes_of, storable
 
 
 class Session:
@@ -47,7 +48,7 @@ class Session:
 
     def _note(self, data: SessionData) -> None:
         self.created_at, self.updated_at, self.parent = data.created_at, data.updated_at, data.parent_id
-        self._size_bytes = sum(map(given.size_bytes, self._seen.texts))
+        self._size_bytes = sum(map(size_bytes_of, self._seen.texts))
 
     @property
     def revision(self) -> int:
@@ -66,7 +67,7 @@ class Session:
         """
         given.record_of(message, 0.0)
         plain = copy.deepcopy(storable(dict(message), "message"))
-        size_bytes = given.size_bytes(given.exact(plain))
+        size_bytes = size_bytes_of(exact(plain))
         with self._mutex:
             self._fit(self._size_bytes + size_bytes)
             self.messages.append(plain)
@@ -96,7 +97,7 @@ class Session:
         with self._mutex:
             leading, start = newest_window(self.messages, most) if most else (0, len(self.messages))
             del self.messages[leading:start]
-            self._size_bytes = sum(given.size_bytes(given.exact(message)) for message in self.messages)
+            self._size_bytes = sum(size_bytes_of(exact(message)) for message in self.messages)
 
     def update_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Set keys of the metadata; the others stay. Raises InvalidMessageError for what would not read back equal."""
@@ -113,7 +114,7 @@ class Session:
         Not promised: a model's own count; this is four bytes of text a token, and four tokens a message.
         """
         with self._mutex:
-            return given.token_count(self.messages)
+            return token_count(self.messages)
 
     def _fit(self, size_bytes: int) -> None:
         if size_bytes > self._most_bytes:
@@ -128,7 +129,7 @@ class Session:
         storable(self.metadata, "metadata")
         known = [*zip(self._seen.texts, self._seen.records, strict=True), *self._tried]
         mine = held(self.messages, self.metadata, known, now_s)
-        self._fit(sum(map(given.size_bytes, mine.texts)))
+        self._fit(sum(map(size_bytes_of, mine.texts)))
         seen = len(self._seen.texts)
         self._tried = list(zip(mine.texts, mine.records, strict=True))[seen:]
         return mine
@@ -136,7 +137,7 @@ class Session:
     def _is_changed(self) -> bool:
         """Tell whether a save has anything to do, or to refuse."""
         try:
-            messages = [given.exact(message) for message in self.messages]
+            messages = [exact(message) for message in self.messages]
             return messages != self._seen.texts or not given.same(self.metadata, self._seen.metadata)
         except (TypeError, ValueError, RecursionError):
             return True
@@ -144,7 +145,7 @@ class Session:
     def _stored(self, data: SessionData, mine: Held) -> None:
         """Note what is stored now; what was changed here since the save began stays as it is."""
         self._seen, self._tried = Seen.of(data), []
-        begin = [given.exact(message) for message in self.messages[: len(mine.texts)]]
+        begin = [exact(message) for message in self.messages[: len(mine.texts)]]
         if self._seen.texts != mine.texts and begin == mine.texts:
             self.messages[: len(mine.texts)] = self._seen.messages()
         since = {

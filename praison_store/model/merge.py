@@ -10,9 +10,10 @@ from typing import Any
 
 from ..errors import RevisionConflictError
 from .exchanges import leading_system
-from .given import as_given, exact, record_of
+from .given import as_given, record_of
 from .message import Record, SessionMessage
 from .session import SessionData
+from .values import exact
 
 _ABSENT = object()
 

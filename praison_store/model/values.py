@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ..errors import InvalidMessageError, shown
@@ -33,7 +34,7 @@ def storable(value: Any, where: str, level: int = 0, *, foreign: bool = False) -
     if value is None or kind is bool:
         return value
     if kind is str:
-        if value.isascii() or is_unicode(value) or (foreign and _reads_back(value)):
+        if _reads_back(value, foreign):
             return value
         raise _refused(where, "half of a surrogate pair", "remove it")
     if kind is int:
@@ -62,9 +63,11 @@ def is_unicode(text: str) -> bool:
         return False
 
 
-def _reads_back(text: str) -> bool:
+def _reads_back(text: str, foreign: bool) -> bool:
+    if not foreign:
+        return is_unicode(text)
     # As escapes in JSON the halves of a pair that stand side by side become one character.
-    return text == text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    return is_unicode(text) or text == text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def _storable_dict(value: dict[Any, Any], where: str, level: int, foreign: bool) -> dict[str, Any]:
@@ -72,7 +75,7 @@ def _storable_dict(value: dict[Any, Any], where: str, level: int, foreign: bool)
     for key, item in value.items():
         if type(key) is not str:
             raise _refused(where, f"the key {shown(key)}, which is {type(key).__name__}", "use text keys")
-        if not (key.isascii() or is_unicode(key) or (foreign and _reads_back(key))):
+        if not _reads_back(key, foreign):
             raise _refused(where, f"the key {shown(key)} with half of a surrogate pair", "remove it")
         kind = type(item)
         if item is None or kind is bool or (kind is str and item.isascii()):
@@ -101,3 +104,13 @@ def _plain(value: Any, where: str, level: int) -> Any:
 
 def _refused(where: str, found: str, advice: str) -> InvalidMessageError:
     return InvalidMessageError(f"{where} is or holds {found} and would not read back equal: {advice}.", where=where)
+
+
+def exact(value: Any) -> str:
+    """Return text that is equal only for values JSON tells apart: 1, 1.0 and True are three."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def size_bytes_of(text: str) -> int:
+    """Return how many bytes a text takes in a file."""
+    return len(text.encode("utf-8", "surrogatepass"))
