@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .engines.configured import Settings, open_engine, settings_of
+from .engines.json_directory import session_directory
 from .errors import InvalidArgumentError, RevisionConflictError, SessionNotFoundError, SessionStoreError, shown
 from .model import arguments, portable, recall
 from .model.filters import ComparisonFilter
@@ -20,7 +21,6 @@ from .model.merge import merge
 from .model.session import SessionData, SessionHit, SessionInfo
 from .model.session_id import SessionKey, file_stem, key_of
 from .retention import policy_named
-from .store import session_directory
 
 logger = logging.getLogger("praison_store")
 _ALL = policy_named("keep_all", 1)

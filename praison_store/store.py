@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import errors
 from .disk import DURABILITIES
 from .engines import Change, JsonFilesEngine, engine_for
 from .engines.json_check import CheckReport, VacuumReport
+from .engines.json_directory import session_directory
 from .model import arguments, portable, recall
 from .model.exchanges import leading_system
 from .model.filters import ComparisonFilter
 from .model.message import Content, Record, SessionMessage, new_record, records_of
 from .model.session import SessionData, SessionHit, SessionSummary, new_checkpoint
 from .model.session_id import key_of
+from .model.tokens import within
 from .model.values import storable
 from .retention import POLICIES, policy_named
 
@@ -115,12 +117,17 @@ class DefaultSessionStore:
             self.engine.append(key_of(session_id), records, now_s=now_s, policy=self._policy)
         return bool(records)
 
-    def get_chat_history(self, session_id: str, max_messages: int | None = None) -> list[Record]:
+    def get_chat_history(
+        self, session_id: str, max_messages: int | None = None, *, max_tokens: int | None = None,
+        count: Callable[[Record], int] | None = None,
+    ) -> list[Record]:
         """
         Return `{"role", "content"}` of each message, and tool fields where present, oldest first.
 
         Args:
             max_messages: counted from the end; None or 0 returns the whole window.
+            max_tokens: 1 or more, so many as a model has room for; `count` tells how many one message takes, None
+                guesses: four bytes of text a token, and four tokens a message.
         Returns:
             A copy; changing it does not change the store. Empty for an unknown session. Leading system messages
             stay, a tool exchange is never cut, and the newest one is whole even where it alone is longer.
@@ -128,7 +135,9 @@ class DefaultSessionStore:
         is decoded each time. Takes no lock.
         Not promised: a message another process adds after the call began.
         """
-        return self.engine.history(key_of(session_id), self._newest(max_messages))
+        tokens = arguments.at_least(max_tokens, "max_tokens", 1, none=True)
+        history = self.engine.history(key_of(session_id), self._newest(max_messages))
+        return history if tokens is None and count is None else within(history, tokens, count)
 
     def get_session(self, session_id: str) -> SessionData:
         """Return the session with its window of messages; an empty one, with revision 0, for an unknown id."""
@@ -370,17 +379,6 @@ class DefaultSessionStore:
             message = "check() and vacuum() look at a directory of JSON files, and this store has none."
             raise errors.UnsupportedOperationError(message, operation="check, vacuum")
         return self.engine
-
-
-def session_directory(session_dir: object = None) -> str:
-    """Return the directory a store is meant to use, as a path; see `DefaultSessionStore`."""
-    if session_dir is None:
-        session_dir = os.environ.get("PRAISON_SESSION_DIR") or os.path.join("~", ".praison", "sessions")
-    path = os.fspath(session_dir) if isinstance(session_dir, os.PathLike) else session_dir
-    if not isinstance(path, str) or not path or "\0" in path:
-        message = f"session_dir is the path of a directory, not {errors.shown(session_dir)}: pass one, or None."
-        raise errors.InvalidArgumentError(message)
-    return os.path.expanduser(path)
 
 
 _defaults: dict[str, DefaultSessionStore] = {}

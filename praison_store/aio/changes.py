@@ -62,7 +62,7 @@ def extend(session: SessionData, records: Iterable[Record]) -> None:
 @dataclass(frozen=True)
 class Changes:
     """
-    What was changed since a session was read at `revision`.
+    What was changed since the session that began at `created_at` was read at `revision`.
 
     Shape: `values` and `dropped` hold, for `context`, `metadata` and `metrics`, the names that were set and removed;
     `appended` are new messages behind those that were seen; `replaced` the whole list where one of those changed.
@@ -70,6 +70,7 @@ class Changes:
     """
 
     revision: int
+    created_at: str
     seen: dict[str, dict[str, bytes]]
     seen_messages: list[bytes | None]
     values: dict[str, dict[str, Any]]
@@ -97,7 +98,9 @@ class Changes:
             RevisionConflictError: Another changed the same name, or the messages this one edited, since; or deleted
                 the session.
         """
-        if session.revision < self.revision:
+        # Deleted and begun anew, a session counts its revisions from the first again.
+        is_another = bool(self.revision and self.created_at) and session.created_at != self.created_at
+        if session.revision < self.revision or is_another:
             raise conflict(key, self.revision, session.revision)
         if self.is_empty and session.revision:
             return False

@@ -59,7 +59,9 @@ class AsyncEngine(Protocol):
         """Await form of `Engine.update`; `change` is a plain function. See there."""
         ...
 
-    async def delete(self, key: SessionKey, *, lease: Lease | None = None) -> bool:
+    async def delete(
+        self, key: SessionKey, *, lease: Lease | None = None, expected_revision: int | None = None
+    ) -> bool:
         """Await form of `Engine.delete`; see there."""
         ...
 

@@ -85,9 +85,11 @@ class AsyncHttpEngine:
             lease=lease,
         ))
 
-    async def delete(self, key: SessionKey, *, lease: Lease | None = None) -> bool:
+    async def delete(
+        self, key: SessionKey, *, lease: Lease | None = None, expected_revision: int | None = None
+    ) -> bool:
         """Await form of `Engine.delete`; see there."""
-        return await self._run(self._plan.delete(key, lease=lease))
+        return await self._run(self._plan.delete(key, lease=lease, expected_revision=expected_revision))
 
     async def find(
         self, *, filters: Filter | None = None, order_by: OrderBy = None, limit: int | None = None, offset: int = 0,

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable
 from types import TracebackType
+from typing import Any
 
 from ..engines.contract import Engine
 from ..errors import LeaseHeldError, SessionStoreError
@@ -202,25 +203,26 @@ class Keeper:
 
     async def _written(self, key: SessionKey, changes: Changes, lease: Lease | None) -> int:
         """Write changes; return the revision."""
-        now_s = time.time()
-        if changes.appends_only and changes.revision:
-            return await self.engine.append(key, changes.appended, now_s=now_s, policy=KEEP_ALL, lease=lease,
-                                            least_revision=changes.revision)
-        data = await self.engine.update(
-            key, lambda current: changes.apply(key, current), now_s=now_s, policy=KEEP_ALL, lease=lease
-        )
-        return data.revision
+        return _revision_of(await _begun_write(self.engine, key, changes, lease))
 
 
 def written(engine: Engine, key: SessionKey, changes: Changes, lease: Lease | None) -> int:
     """Write changes by a sync engine, as the keeper does by one that is awaited; return the revision."""
+    return _revision_of(_begun_write(engine, key, changes, lease))
+
+
+def _begun_write(engine: Engine | AsyncEngine, key: SessionKey, changes: Changes, lease: Lease | None) -> Any:
+    """Return what the engine's call returned: where only messages came it appends, and decodes nothing else."""
     now_s = time.time()
     if changes.appends_only and changes.revision:
         return engine.append(key, changes.appended, now_s=now_s, policy=KEEP_ALL, lease=lease,
                              least_revision=changes.revision)
     return engine.update(
-        key, lambda current: changes.apply(key, current), now_s=now_s, policy=KEEP_ALL, lease=lease
-    ).revision
+        key, lambda current: changes.apply(key, current), now_s=now_s, policy=KEEP_ALL, lease=lease)
+
+
+def _revision_of(outcome: int | SessionData) -> int:
+    return outcome.revision if isinstance(outcome, SessionData) else outcome
 
 
 def _session(key: SessionKey, user_id: str | None, data: SessionData | None) -> Session:

@@ -30,6 +30,7 @@ class _Seen:
     dicts: dict[str, dict[str, bytes]]
     user_id: str | None
     agent_name: str | None
+    created_at: str
 
 
 class Session:
@@ -126,7 +127,7 @@ class Session:
         self.metrics: dict[str, Any] = dict(stored) if isinstance(stored, Mapping) else {}
         dicts = {name: _texts(getattr(self, name)) for name in _DICTS}
         seen = list(map(snapshot, self.messages))
-        self._seen = _Seen(data.revision, seen, dicts, data.user_id, data.agent_name)
+        self._seen = _Seen(data.revision, seen, dicts, data.user_id, data.agent_name, data.created_at)
         self.touch()
 
     def changes(self) -> Changes:
@@ -152,8 +153,8 @@ class Session:
         fields = {name: getattr(self, name) for name in ("user_id", "agent_name")
                   if getattr(self, name) != getattr(seen, name)}
         return Changes(
-            revision=seen.revision, seen=seen.dicts, seen_messages=seen.messages, values=set_values, dropped=dropped,
-            appended=appended, replaced=replaced, fields=fields,
+            revision=seen.revision, created_at=seen.created_at, seen=seen.dicts, seen_messages=seen.messages,
+            values=set_values, dropped=dropped, appended=appended, replaced=replaced, fields=fields,
         )
 
     def saved(self, changes: Changes, revision: int) -> None:
@@ -164,7 +165,9 @@ class Session:
         stored = [*(changes.replaced or []), *changes.appended]
         messages = seen.messages if changes.replaced is None else []
         messages = messages + [snapshot(SessionMessage.from_dict(record)) for record in stored]
-        fields = {"user_id": seen.user_id, "agent_name": seen.agent_name, **changes.fields}
+        # When a session that was new is stored, only its engine knows when that was.
+        fields = {"user_id": seen.user_id, "agent_name": seen.agent_name,
+                  "created_at": seen.created_at if seen.revision else "", **changes.fields}
         # Where others wrote too, the old revision stays: the next save then looks at each message before it edits one.
         self.revision = revision if revision == seen.revision + 1 or not seen.revision else seen.revision
         self._seen = _Seen(self.revision, messages, dicts, **fields)

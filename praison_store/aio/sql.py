@@ -108,9 +108,12 @@ class AsyncSqlEngine:
         session, _ = await self._run(work, writes=True, keeps=sql_changes.is_changed)
         return session
 
-    async def delete(self, key: SessionKey, *, lease: Lease | None = None) -> bool:
+    async def delete(
+        self, key: SessionKey, *, lease: Lease | None = None, expected_revision: int | None = None
+    ) -> bool:
         """Await form of `Engine.delete`; see there."""
-        return await self._write(partial(sql_operations.delete, key=key, lease=lease))
+        return await self._write(partial(
+            sql_operations.delete, key=key, lease=lease, expected_revision=expected_revision))
 
     # ---- all sessions ----------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ class ThreadedEngine:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._run = _in_thread if engine.capabilities.durable else _at_once
+        self._run = in_thread if engine.capabilities.durable else _at_once
         self._heartbeats: ThreadPoolExecutor | None = None
         self._mutex = threading.Lock()
         renew_in_child(self)
@@ -93,9 +93,11 @@ class ThreadedEngine:
             keep_archive=keep_archive, lease=lease,
         )
 
-    async def delete(self, key: SessionKey, *, lease: Lease | None = None) -> bool:
+    async def delete(
+        self, key: SessionKey, *, lease: Lease | None = None, expected_revision: int | None = None
+    ) -> bool:
         """Await form of `Engine.delete`; see there."""
-        return await self._run(self.engine.delete, key, lease=lease)
+        return await self._run(self.engine.delete, key, lease=lease, expected_revision=expected_revision)
 
     async def find(
         self, *, filters: Filter | None = None, order_by: OrderBy = None, limit: int | None = None, offset: int = 0,
@@ -150,7 +152,7 @@ class ThreadedEngine:
             heartbeats.shutdown(wait=False)
 
 
-async def _in_thread(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+async def in_thread(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
     """
     Run a call in a worker thread; a cancellation waits until it is done.
 
@@ -166,10 +168,11 @@ def _begun(
     # A plain future and no task of its own, because a closing loop cancels every task, and the thread goes on.
     context = contextvars.copy_context()
     loop = asyncio.get_running_loop()
-    return loop.run_in_executor(executor, functools.partial(context.run, _told, call, *arguments, **named))
+    return loop.run_in_executor(executor, functools.partial(context.run, awaitable_call, call, *arguments, **named))
 
 
-def _told(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+def awaitable_call(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """Call a function in a thread whose end is awaited. Raises RuntimeError where the function raises StopIteration."""
     try:
         return call(*arguments, **named)
     except StopIteration as error:

@@ -29,12 +29,12 @@ def path_of(session_path: str) -> str:
 def names(directory: str) -> list[str]:
     """Return the names of the archives of a directory's sessions, those that are gone included."""
     archive = os.path.join(directory, DIRECTORY)
-    return [] if _is_planted(archive) else [name for name in files.names_in(archive) if name.endswith(".jsonl")]
+    return [] if files.is_planted(archive) else [name for name in files.names_in(archive) if name.endswith(".jsonl")]
 
 
 def whole(path: str) -> bytes:
     """Return an archive up to its last whole line, committed or not; empty where there is none."""
-    raw = b"" if _is_planted(os.path.dirname(path)) else files.bytes_of(path)
+    raw = b"" if files.is_planted(os.path.dirname(path)) else files.bytes_of(path)
     return raw[: raw.rfind(b"\n") + 1]
 
 
@@ -52,7 +52,7 @@ def append(path: str, lines: bytes, committed_bytes: int, *, title: bytes, durab
         StoreWriteError: The committed part is as it was.
     """
     directory = os.path.dirname(path)
-    if _is_planted(directory):
+    if files.is_planted(directory):
         raise StoreWriteError(f"{directory} is no directory of its own: remove it. Nothing was stored.", path=directory)
     files.make_directory(directory)
     try:
@@ -101,7 +101,7 @@ def read(path: str, committed_bytes: int) -> bytes:
     if not committed_bytes:
         return b""
     directory = os.path.dirname(path)
-    if _is_planted(directory):
+    if files.is_planted(directory):
         raise StoreReadError(f"{directory} is no directory of its own: remove it. Nothing was read.", path=directory)
     opened = files.open_to_read(path)
     if opened is None:
@@ -121,20 +121,10 @@ def remove(path: str) -> None:
         OutcomeUnknownError: The session is as it should be, and the archive is still there.
     """
     try:
-        if not _is_planted(os.path.dirname(path)):
+        if not files.is_planted(os.path.dirname(path)):
             atomic.remove(path)
     except OSError as error:
         raise OutcomeUnknownError(
             f"The session is as you asked, but its archive {path} could not be removed: {error.strerror}. vacuum() "
             f"removes it once the session is deleted.", path=path, cause=error,
         ) from error
-
-
-def _is_planted(directory: str) -> bool:
-    """Tell whether something other than a directory stands in its place; a link would lead out of ours (D8)."""
-    try:
-        return not stat.S_ISDIR(seam.lstat(directory).st_mode)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise files.unreadable(directory, error) from error

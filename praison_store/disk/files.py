@@ -194,6 +194,21 @@ def _is_directory(path: str) -> bool:
         return False
 
 
+def is_planted(directory: str) -> bool:
+    """
+    Tell whether something other than a directory stands in its place; a link would lead out of ours (D8).
+
+    Raises:
+        StoreReadError: The system does not tell.
+    """
+    try:
+        return not stat.S_ISDIR(seam.lstat(directory).st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise unreadable(directory, error) from error
+
+
 def names_in(directory: str) -> list[str]:
     """Return the names in a directory, in no order; none where there is no directory. Raises StoreReadError."""
     try:

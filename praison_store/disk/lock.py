@@ -145,7 +145,6 @@ class exclusive:  # noqa: N801 - read as a verb: with lock.exclusive(path, timeo
             os.close(descriptor)
 
 
-
 def _open(path: str) -> int:
     try:
         return seam.open(path, _FLAGS, 0o600)

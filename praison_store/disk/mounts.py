@@ -43,7 +43,7 @@ def file_system_of(path: str) -> tuple[str, list[str]]:
         point = _ESCAPE.sub(lambda escape: chr(int(escape[1], 8)), before.split(" ")[4])
         if len(point) >= len(found) and (real == point or real.startswith(point.rstrip("/") + "/")):
             found, kind = point, behind.split(" ")[0]
-            options = before.split(" ")[5] + "," + behind.split(" ")[-1]
+            options = behind.split(" ")[-1]  # those of the file system; what a mount adds promises nothing less
     told = [_CAVEATS[kind]] if kind in _CAVEATS else [_FUSE] if kind.startswith("fuse") else []
     return kind, told + [text for option, text in _OPTIONS.items() if option in options.split(",")]
 

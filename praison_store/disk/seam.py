@@ -74,6 +74,17 @@ def give(descriptor: int) -> None:
         raise error.__cause__ if isinstance(error.__cause__, OSError) else OSError(*error.args) from error
 
 
+def pid_lock(path: str) -> Any:
+    """Return a lock whose file names the process that has it; entered, it gives that process, or None for ours."""
+    return _portalocker().PidFileLock(path)
+
+
+def pid_lock_errors() -> type[Exception]:
+    """Return what such a lock raises where it can neither be taken nor its holder be told."""
+    error: type[Exception] = _portalocker().LockException
+    return error
+
+
 @cache
 def _portalocker() -> Any:
     # Imported at use: only logs are locked by it.

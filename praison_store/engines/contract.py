@@ -93,8 +93,13 @@ class Engine(Protocol):
         """
         ...
 
-    def delete(self, key: SessionKey, *, lease: Lease | None = None) -> bool:
-        """Forget a session; False for an unknown one. Its leases' generation goes on counting."""
+    def delete(self, key: SessionKey, *, lease: Lease | None = None, expected_revision: int | None = None) -> bool:
+        """
+        Forget a session; False for an unknown one. Its leases' generation goes on counting.
+
+        Raises:
+            RevisionConflictError: It is at another revision than `expected_revision`; it stays.
+        """
         ...
 
     def find(

@@ -136,7 +136,7 @@ class DbHooksEngine:
         """Refuse: no hook changes a session."""
         _unsupported("changing a session")
 
-    def delete(self, key: SessionKey, *, lease: Lease | None = None) -> bool:
+    def delete(self, key: SessionKey, *, lease: Lease | None = None, expected_revision: int | None = None) -> bool:
         """Refuse: no hook forgets a session."""
         _unsupported("deleting a session")
 

@@ -131,9 +131,9 @@ class HttpEngine:
             lease=lease,
         ))
 
-    def delete(self, key: SessionKey, *, lease: Lease | None = None) -> bool:
+    def delete(self, key: SessionKey, *, lease: Lease | None = None, expected_revision: int | None = None) -> bool:
         """Forget a session; see `Engine.delete`."""
-        return self._run(self._plan.delete(key, lease=lease))
+        return self._run(self._plan.delete(key, lease=lease, expected_revision=expected_revision))
 
     def find(
         self, *, filters: Filter | None = None, order_by: OrderBy = None, limit: int | None = None, offset: int = 0,

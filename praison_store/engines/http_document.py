@@ -19,6 +19,7 @@ from .http_wire import Answer
 
 logger = logging.getLogger("praison_store")
 ARCHIVE, WRITES = "archived_messages", "recent_writes"
+_ACCESSED = "last_accessed"  # a service's own note of `updated_at`, as 004 documents it; no field of the session
 _MOST_WRITES = 64
 _INFO_FIELDS = tuple(one.name for one in fields(SessionInfo) if one.name != "extra")
 
@@ -62,6 +63,7 @@ def stored_of(answer: Answer, key: SessionKey, url: str) -> Stored:
     records = data.get("messages")
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         _refuse(url, "it has no list of messages")
+    data.pop(_ACCESSED, None)
     archived, writes = data.pop(ARCHIVE, None) or [], data.pop(WRITES, None) or []
     if wrong := wrong_fields(data):
         _refuse(url, f"{', '.join(wrong)} are of a wrong kind")
@@ -176,7 +178,7 @@ def _info_of(row: Any, url: str) -> SessionInfo:
     if not isinstance(row, dict) or not isinstance(row.get("session_id"), str) or wrong_fields(row):
         _refuse(url, "a row of it is no session")
     known = {name: row[name] for name in _INFO_FIELDS if row.get(name) is not None}
-    unknown = {name: value for name, value in row.items() if name not in (*_INFO_FIELDS, "extra")}
+    unknown = {name: value for name, value in row.items() if name not in (*_INFO_FIELDS, "extra", _ACCESSED)}
     extra = row.get("extra")
     info = SessionInfo(**{"message_count": 0, "size_bytes": 0, **known})
     info.extra = {**unknown, **(extra if isinstance(extra, dict) else {})}

@@ -118,7 +118,9 @@ class HttpPlan:
             turns += 1
             yield from self._another_turn(key, begun, turns)
 
-    def delete(self, key: SessionKey, *, lease: Lease | None = None) -> Plan[bool]:
+    def delete(
+        self, key: SessionKey, *, lease: Lease | None = None, expected_revision: int | None = None
+    ) -> Plan[bool]:
         """
         Plan `Engine.delete`.
 
@@ -134,6 +136,8 @@ class HttpPlan:
             if unsure and stored.session.created_at != created_at:
                 return True  # the one that was seen is gone; this one was begun since
             created_at = stored.session.created_at
+            if not unsure:
+                check_revision(key, stored.revision, expected=expected_revision)
             reply, followed = yield from self._sent(
                 Call("DELETE", target, headers={"If-Match": stored.etag, **under(lease)})
             )

@@ -30,6 +30,8 @@ NOT_OFFERED = frozenset({404, 405, 501})
 # These answers come from something in front of the service, which may still be at work on the request.
 _FROM_THE_WAY = frozenset({408, 502, 504})
 _DOTS = re.compile(r"\.{1,2}~*")
+# 004's `GET /sessions/stats` is no session; the same name with an escape, which means the same elsewhere, is.
+_TAKEN = {"stats": "%73tats"}
 _PAUSE_S, _LONGEST_PAUSE_S = 0.05, 2.0
 _ADVICE = {
     401: "check the credentials in the URL or the headers",
@@ -124,7 +126,7 @@ class Endpoint:
         # A segment of dots means a way up to many a proxy, encoded or not; followed by a `~` it means nothing. An id
         # that is dots and `~` already gets one more, so that no two ids share a segment; a service takes one away.
         named = key.session_id + "~" if _DOTS.fullmatch(key.session_id) else key.session_id
-        segment = quote(named, safe="").replace(".", "%2E")
+        segment = _TAKEN.get(named) or quote(named, safe="").replace(".", "%2E")
         query = ""
         if key.namespace:
             file_stem(key.namespace)

@@ -96,7 +96,7 @@ class _Checker:
                 self.problem("unreadable", part, str(error))
 
     def _leases(self) -> None:
-        for name in sorted(files.names_in(os.path.join(self.directory, json_leases.DIRECTORY))):
+        for name in json_leases.names(self.directory):
             if name.endswith(".json"):
                 try:
                     json_leases.row_of(os.path.join(self.directory, name))
@@ -166,12 +166,17 @@ class _Checker:
         try:
             # Whoever repairs has the session's turn, so that no write of another process comes in between.
             with lock.exclusive(path, timeout_s=self.lock_timeout_s):
-                saved, lost, kept_as = json_repair.repair_stored(path, SessionKey(session_id))
+                repaired = json_repair.repair_stored(path, SessionKey(session_id))
         except (CorruptSessionError, StoreWriteError, StoreReadError) as error:
             self.problem("D5", name, str(error), saved=0)
             return
+        if repaired is None:
+            return  # deleted since the directory was read
+        saved, lost, kept_as = repaired
         self.report.sessions += 1
         self.report.messages += saved
+        if not kept_as:
+            return  # whole by now: somebody was in the middle of saving it
         known = "an unknown number" if lost is None else str(lost)
         self.problem(
             "D5", name, f"was damaged ({damage}): {saved} messages saved, {known} lost, damaged file kept as {kept_as}",
@@ -232,7 +237,7 @@ def _vacuum(place: str, prefix: str, report: VacuumReport) -> None:
         if _is_gone(session_path):
             archived = f"{archive_log.DIRECTORY}/{name}"
             _remove_in_turn(session_path, os.path.join(place, archived), report, prefix + archived)
-    for name in sorted(files.names_in(os.path.join(place, json_leases.DIRECTORY))):
+    for name in json_leases.names(place):
         unfinished = _TEMPORARY.fullmatch(name)
         if unfinished:
             lease = f"{json_leases.DIRECTORY}/{name}"

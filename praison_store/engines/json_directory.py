@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..codec import document, lines, values
 from ..disk import archive_log, files, seam
-from ..errors import StoreReadError
+from ..errors import InvalidArgumentError, StoreReadError, shown
 from ..model.session import SessionInfo
 from ..model.session_id import STEM_BYTES, SessionKey, file_stem, id_of_stem
 
@@ -33,6 +33,17 @@ class SessionFile(NamedTuple):
     def path(self) -> str:
         """Where it is."""
         return f"{self.directory}/{self.name}"
+
+
+def session_directory(session_dir: object = None) -> str:
+    """Return the directory a store is meant to use, as a path; see `DefaultSessionStore`."""
+    if session_dir is None:
+        session_dir = os.environ.get("PRAISON_SESSION_DIR") or os.path.join("~", ".praison", "sessions")
+    path = os.fspath(session_dir) if isinstance(session_dir, os.PathLike) else session_dir
+    if not isinstance(path, str) or not path or "\0" in path:
+        message = f"session_dir is the path of a directory, not {shown(session_dir)}: pass one, or None."
+        raise InvalidArgumentError(message)
+    return os.path.expanduser(path)
 
 
 def session_files(directory: str, suffix: str = SUFFIX) -> Iterator[SessionFile]:
@@ -61,8 +72,8 @@ def directories(directory: str, namespace: str | None) -> list[str]:
     """Return where the sessions of a namespace are, or of all for None. Raises StoreReadError."""
     if namespace is not None:
         return [directory_of(directory, namespace)]
-    named = sorted(name for name in files.names_in(directory) if name.startswith(_NAMESPACE))
-    return [directory, *(f"{directory}/{name}" for name in named)]
+    named = (f"{directory}/{name}" for name in sorted(files.names_in(directory)) if name.startswith(_NAMESPACE))
+    return [directory, *(place for place in named if not files.is_planted(place))]
 
 
 def newest_first(places: Sequence[str]) -> Iterator[SessionInfo]:

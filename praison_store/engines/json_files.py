@@ -10,7 +10,7 @@ from typing import TypeVar
 from ..codec import document, lines, values
 from ..codec.lines import LineFile, Splice
 from ..disk import archive_log, atomic, files, lock, seam
-from ..errors import InvalidSessionIdError, SessionStoreError
+from ..errors import SessionStoreError
 from ..model.exchanges import newest_window
 from ..model.filters import Filter
 from ..model.lease import Lease
@@ -25,6 +25,7 @@ from .contract import Capabilities, Change
 from .refusals import check_revision
 
 T = TypeVar("T")
+Whole = tuple[SessionData, list[Record]]
 logger = logging.getLogger("praison_store")
 _SNAPSHOT_TRIES = 5
 
@@ -82,7 +83,7 @@ class JsonFilesEngine:
         session = self._decoded(path, key, entry, document.session_of)
         return session.newest(newest) if newest else session
 
-    def whole(self, key: SessionKey) -> tuple[SessionData, list[Record]] | None:
+    def whole(self, key: SessionKey) -> Whole | None:
         """
         Return a session with all its messages and its archive; see `Engine.whole`.
 
@@ -92,11 +93,15 @@ class JsonFilesEngine:
         path = self._path(key)
         for _ in range(_SNAPSHOT_TRIES):
             before = files.signature_of(path)
-            found = self._whole_now(path, key, locked=False)
+            found, lacks = self._whole_now(path, key, locked=False)
             if files.signature_of(path) == before:
-                return found
-        with lock.exclusive(path, timeout_s=self._lock_timeout_s):
-            return self._whole_now(path, key, locked=True)
+                break
+        else:
+            with lock.exclusive(path, timeout_s=self._lock_timeout_s):
+                found, lacks = self._whole_now(path, key, locked=True)
+        if lacks:
+            logger.warning("%s: the archive lacks %d bytes, %d lines in it are damaged", path, *lacks)
+        return found
 
     def exists(self, key: SessionKey) -> bool:
         """Tell whether the session has a file of its own."""
@@ -157,20 +162,20 @@ class JsonFilesEngine:
             session.revision = splice.file.revision
             return session
 
-    def delete(self, key: SessionKey, *, lease: Lease | None = None) -> bool:
+    def delete(self, key: SessionKey, *, lease: Lease | None = None, expected_revision: int | None = None) -> bool:
         """
         Remove a session's file, durably, then its archive; see `Engine.delete`.
 
-        Raises:
-            CorruptSessionError: The file is damaged; it was not removed.
+        Raises CorruptSessionError where the file is damaged; it was not removed.
         """
         path = self._path(key)
         if lease is None and files.signature_of(path) is None:
             return False
         with lock.exclusive(path, timeout_s=self._lock_timeout_s):
             json_leases.check(path, lease)
-            if self._current(path, key, locked=True) is None:
+            if (entry := self._current(path, key, locked=True)) is None:
                 return False
+            check_revision(key, entry.file.revision, expected=expected_revision)
             self._cache.drop(path)
             atomic.remove(path)
             if self._durability != "process":
@@ -290,7 +295,7 @@ class JsonFilesEngine:
             raw = files.read_all(held, path, state.st_size)
             file = lines.parse(raw) or json_repair.other_layout(path, raw, key, self._cache.last_revision(path))
             if file is not None and file.id_json != values.dumps(key.session_id):
-                _refuse_other_id(path, key, file)
+                json_repair.refuse_other_id(path, key, file)
                 file = None
         except BaseException:
             held.close()
@@ -335,17 +340,16 @@ class JsonFilesEngine:
         except ValueError:
             return decode((self._repaired(path, key, locked=locked) or _new_entry(key, 0.0)).file)
 
-    def _whole_now(self, path: str, key: SessionKey, *, locked: bool) -> tuple[SessionData, list[Record]] | None:
+    def _whole_now(self, path: str, key: SessionKey, *, locked: bool) -> tuple[Whole | None, tuple[int, int] | None]:
+        """Return the session and its archive as they stand, and how many bytes and lines the archive lacks."""
         entry = self._current(path, key, locked=locked)
         if entry is None:
-            return None
+            return None, None
         session, inside, committed_bytes = self._decoded(path, key, entry, document.whole_of, locked=locked)
         raw = archive_log.read(archive_log.path_of(path), committed_bytes)
         archived, damaged = document.archived_records(raw)
-        if damaged or len(raw) < committed_bytes:
-            missing = committed_bytes - len(raw)
-            logger.warning("%s: the archive lacks %d bytes, %d lines in it are damaged", path, missing, damaged)
-        return session, [*archived, *inside]
+        missing = committed_bytes - len(raw)
+        return (session, [*archived, *inside]), (missing, damaged) if damaged or missing > 0 else None
 
     def _repaired(self, path: str, key: SessionKey, *, locked: bool) -> Entry | None:
         self._cache.drop(path)
@@ -384,17 +388,3 @@ class JsonFilesEngine:
 def _new_entry(key: SessionKey, now_s: float) -> Entry:
     now = iso_utc(now_s)
     return Entry(lines.build({"session_id": key.session_id, "created_at": now, "updated_at": now}, []))
-
-
-def _refuse_other_id(path: str, key: SessionKey, file: LineFile) -> None:
-    """Refuse a file that belongs to another id (D4); one whose id is damaged goes on to repair."""
-    try:
-        other = values.loads(file.id_json)
-    except ValueError:
-        return
-    if other == key.session_id:
-        return  # written by hand with other escapes; decoding the whole file finds nothing wrong
-    raise InvalidSessionIdError(
-        f"{path} holds the session {other!r}, so {key.session_id!r} cannot be stored there: pick another id, or adopt "
-        f"the file with `praison-store import`.", session_id=key.session_id,
-    )

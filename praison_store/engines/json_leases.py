@@ -6,7 +6,7 @@ import os
 
 from ..codec import values
 from ..disk import atomic, files, lock, seam
-from ..errors import CorruptSessionError
+from ..errors import CorruptSessionError, StoreReadError
 from ..model import lease as leases
 from ..model.lease import Lease, LeaseRow
 from ..model.session_id import SessionKey
@@ -19,14 +19,24 @@ def path_of(path: str) -> str:
     return os.path.join(os.path.dirname(path), DIRECTORY, os.path.basename(path))
 
 
+def names(directory: str) -> list[str]:
+    """Return the names in the leases' directory of a directory of sessions, sorted. Raises StoreReadError."""
+    leases_directory = os.path.join(directory, DIRECTORY)
+    return [] if files.is_planted(leases_directory) else sorted(files.names_in(leases_directory))
+
+
 def row_of(path: str) -> LeaseRow:
     """
     Return the newest lease of a session's file; an empty one where none was ever claimed.
 
     Raises:
         CorruptSessionError: The lease's file is damaged. Its generation is not known, so that no claim is safe.
+        StoreReadError: It cannot be read, or something else stands in the place of its directory (D8).
     """
     place = path_of(path)
+    directory = os.path.dirname(place)
+    if files.is_planted(directory):
+        raise StoreReadError(f"{directory} is no directory of its own: remove it. Nothing was read.", path=directory)
     opened = files.open_to_read(place)
     if opened is None:
         return LeaseRow()

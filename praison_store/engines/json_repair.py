@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from ..codec import document, salvage
+from ..codec import document, salvage, values
 from ..codec.lines import LineFile
 from ..disk import archive_log, atomic, files, lock, quarantine, seam
-from ..errors import CorruptSessionError, LockTimeoutError, StoreWriteError
+from ..errors import CorruptSessionError, InvalidSessionIdError, LockTimeoutError, StoreWriteError
 from ..model.session import iso_utc
 from ..model.session_id import SessionKey
 from .cache import Entry
@@ -66,25 +66,23 @@ def repaired(path: str, key: SessionKey, *, locked: bool) -> Entry | None:
         return _repair(path, key, store=False)[0]
 
 
-def repair_stored(path: str, key: SessionKey) -> tuple[int, int | None, str]:
+def repair_stored(path: str, key: SessionKey) -> tuple[int, int | None, str] | None:
     """
     Repair a session's file; the caller has its lock.
 
     Returns:
-        How many messages were saved, how many are known lost (None: not known), and the damaged file's new name.
+        How many messages were saved, how many are known lost (None: not known), and the damaged file's new name: ""
+        where it is whole by now. None where it was deleted meanwhile.
     Raises:
         CorruptSessionError: No whole message is left. The file stands as it stood.
     """
-    entry, lost = _repair(path, key, store=True)
-    if entry is None:
-        return 0, 0, ""
-    kept_as = entry.file.header()["metadata"].get("recovered_from", "")
-    return entry.file.count, lost, kept_as
+    entry, lost, kept_as = _repair(path, key, store=True)
+    return None if entry is None else (entry.file.count, lost, kept_as)
 
 
-def _repair(path: str, key: SessionKey, *, store: bool) -> tuple[Entry | None, int | None]:
+def _repair(path: str, key: SessionKey, *, store: bool) -> tuple[Entry | None, int | None, str]:
     if files.signature_of(path) is None:
-        return None, 0  # deleted meanwhile
+        return None, None, ""  # deleted meanwhile
     raw = files.bytes_of(path)
     try:
         document.decode(raw)
@@ -93,7 +91,7 @@ def _repair(path: str, key: SessionKey, *, store: bool) -> tuple[Entry | None, i
     else:
         whole = other_layout(path, raw, key, 0)
         assert whole is not None  # nosec B101 # decode() just read it
-        return Entry(whole), 0
+        return Entry(whole), None, ""
     header, records, lost = salvage.salvage(raw)
     if not records:
         raise CorruptSessionError(
@@ -117,4 +115,18 @@ def _repair(path: str, key: SessionKey, *, store: bool) -> tuple[Entry | None, i
             "%s was damaged (%s): %d messages saved, %s lost, the damaged file kept as %s",
             path, damage, len(records), "an unknown number" if lost is None else lost, kept_as,
         )
-    return Entry(file), lost
+    return Entry(file), lost, kept_as
+
+
+def refuse_other_id(path: str, key: SessionKey, file: LineFile) -> None:
+    """Refuse a file that belongs to another id (D4); one whose id is damaged goes on to repair."""
+    try:
+        other = values.loads(file.id_json)
+    except ValueError:
+        return
+    if other == key.session_id:
+        return  # written by hand with other escapes; decoding the whole file finds nothing wrong
+    raise InvalidSessionIdError(
+        f"{path} holds the session {other!r}, so {key.session_id!r} cannot be stored there: pick another id, or adopt "
+        f"the file with `praison-store import`.", session_id=key.session_id,
+    )

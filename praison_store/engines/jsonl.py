@@ -170,7 +170,7 @@ class JsonlEngine:
 
         return self._writing(key, lease, write)
 
-    def delete(self, key: SessionKey, *, lease: Lease | None = None) -> bool:
+    def delete(self, key: SessionKey, *, lease: Lease | None = None, expected_revision: int | None = None) -> bool:
         """
         Remove a session's log, durably; see `Engine.delete`.
 
@@ -181,6 +181,7 @@ class JsonlEngine:
         def remove(turn: log.writing, view: LogView) -> bool:
             if view.mark is None:
                 return False
+            check_revision(key, view.mark.revision, expected=expected_revision)
             turn.remove()
             return True
 

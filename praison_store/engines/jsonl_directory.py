@@ -74,8 +74,9 @@ def vacuum(directory: str, lock_timeout_s: float) -> VacuumReport:
     """
     report = VacuumReport()
     for place in directories(directory, None):
-        for folder in (place, f"{place}/{json_leases.DIRECTORY}"):
-            for name in sorted(files.names_in(folder)):
+        leases = f"{place}/{json_leases.DIRECTORY}"
+        for folder, names in ((place, sorted(files.names_in(place))), (leases, json_leases.names(place))):
+            for name in names:
                 ours = _TEMPORARY.fullmatch(name)
                 if not ours:
                     continue

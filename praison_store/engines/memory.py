@@ -155,10 +155,12 @@ class MemoryEngine:
             self._written(key, after)
             return copy.deepcopy(after.session)
 
-    def delete(self, key: SessionKey, *, lease: Lease | None = None) -> bool:
+    def delete(self, key: SessionKey, *, lease: Lease | None = None, expected_revision: int | None = None) -> bool:
         """Forget a session; see `Engine.delete`."""
         with self._mutex:
-            self._held(key, lease)
+            kept = self._held(key, lease)
+            if kept is not None:
+                check_revision(key, kept.session.revision, expected=expected_revision)
             return self._kept.pop(key, None) is not None
 
     # ---- all sessions ----------------------------------------------------------------------------------------

@@ -112,9 +112,10 @@ class SqlEngine:
         session, _ = self._run(work, writes=True, keeps=sql_changes.is_changed)
         return session
 
-    def delete(self, key: SessionKey, *, lease: Lease | None = None) -> bool:
+    def delete(self, key: SessionKey, *, lease: Lease | None = None, expected_revision: int | None = None) -> bool:
         """Forget a session; see `Engine.delete`."""
-        return self._write(partial(sql_operations.delete, key=key, lease=lease))
+        return self._write(partial(
+            sql_operations.delete, key=key, lease=lease, expected_revision=expected_revision))
 
     # ---- all sessions ----------------------------------------------------------------------------------------
 

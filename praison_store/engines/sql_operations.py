@@ -137,13 +137,16 @@ def append(
     return int(changed["revision"])
 
 
-def delete(conn: Connection, key: SessionKey, *, lease: Lease | None) -> bool:
+def delete(
+    conn: Connection, key: SessionKey, *, lease: Lease | None, expected_revision: int | None = None
+) -> bool:
     """Forget a session; see `Engine.delete`. Its lease stays, so that the generation goes on counting."""
     identity = id_of(key)
     row = row_of(conn, identity, for_update=True)
     sql_leases.check(conn, lease)  # of a session that is gone too; behind the row's lock, as every write locks them
     if row is None:
         return False
+    check_revision(key, row.revision, expected=expected_revision)
     conn.execute(sa.delete(table).where(table.c.session_id == identity))
     conn.execute(sa.delete(sessions).where(sessions.c.id == identity))
     return True

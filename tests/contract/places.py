@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from http_place import http
+from service_place import served
 from sql_places import mariadb, postgresql, sqlite
 
 from praison_store.engines import Engine
@@ -29,7 +31,11 @@ ENGINES: dict[str, Callable[[Path], Engine]] = {
     "postgresql": postgresql,
     "mariadb": mariadb,
     "http": http,
+    "service": served,
 }
+
+# One parameter a place. Our own service comes with --long: the stand-in speaks the same protocol, and tests/server asks ours.
+EACH = [pytest.param(name, marks=pytest.mark.long) if name == "service" else name for name in ENGINES]
 
 
 def say(engine: Engine, *texts: str, key: SessionKey = KEY, policy: Any = ALL, now_s: float = NOW_S) -> int:

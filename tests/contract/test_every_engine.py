@@ -71,6 +71,18 @@ def test_a_change_that_raises_changes_nothing(engine: Engine) -> None:
     assert 2 == say(engine, "b"), "no lock is left"
 
 
+def test_a_session_is_deleted_only_at_the_revision_that_was_seen(engine: Engine) -> None:
+    """Goal: what was written since is not deleted. Method: an older and a newer revision, the right one, none there."""
+    say(engine, "a")
+    say(engine, "b")
+    for expected in (1, 3):
+        with pytest.raises(RevisionConflictError):
+            engine.delete(KEY, expected_revision=expected)
+    assert ["a", "b"] == texts(engine)
+    assert engine.delete(KEY, expected_revision=2)
+    assert not engine.delete(KEY, expected_revision=2)
+
+
 def test_a_write_at_another_revision_is_refused(engine: Engine) -> None:
     """Goal: optimistic checks hold. Method: the right revision, an older and a newer one, and of an unknown session."""
     say(engine, "a")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from filter_cases import CASES, fill
-from places import ENGINES
+from places import EACH, ENGINES
 
 from praison_store.engines import Engine
 from praison_store.engines.memory import MemoryEngine
@@ -23,7 +23,7 @@ def infos() -> list[SessionInfo]:
     return list(engine.find())
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=EACH)
 def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Give an engine with the table's sessions; no case changes it."""
     path: Path = tmp_path_factory.mktemp(request.param) / "place"

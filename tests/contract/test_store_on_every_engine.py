@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from places import ENGINES
+from places import EACH, ENGINES
 
 from praison_store import DefaultSessionStore, SessionExistsError, SessionNotFoundError
 
@@ -107,7 +107,7 @@ def without_times(value: Any) -> str:
 
 
 @pytest.mark.parametrize("retention", RETENTIONS)
-@pytest.mark.parametrize("name", [name for name in ENGINES if name != "json_files"])
+@pytest.mark.parametrize("name", [one for one in EACH if one != "json_files"])
 def test_a_conversation_is_the_same_on_every_engine(name: str, retention: str, tmp_path: Path) -> None:
     """Goal: an engine is chosen for its promises, not its answers. Method: each step after the same conversation."""
     wrong = {}

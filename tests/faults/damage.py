@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from faults.operations import WINDOW, add, open_store
 from praison_store import CorruptSessionError, DefaultSessionStore, InvalidSessionIdError
 
 Contents = list[Any]
+Judge = Callable[[Path, bytes, bytes, str], str]
 TEXTS = ["first", "zweite: äöü", 'a "quoted" one']
 
 
@@ -108,6 +111,20 @@ def judge(directory: Path, original: bytes, raw: bytes, first: str) -> str:
     assert metadata["recovered_from"].startswith(".quarantine/one.json.")
     _check_a_copy_is_kept(directory, raw, first)
     return "recovered"
+
+
+def judge_all(
+    tmp_path: Path, damages: Iterable[bytes], original: bytes, first: str, judge_one: Judge = judge
+) -> Counter[str]:
+    """Judge each damage on a copy of the directory `sound`, and count what came of them."""
+    verdicts: Counter[str] = Counter()
+    for number, raw in enumerate(damages):
+        directory = tmp_path / str(number)
+        shutil.copytree(tmp_path / "sound", directory)
+        verdicts[judge_one(directory, original, raw, first)] += 1
+        shutil.rmtree(directory)
+    print(f"{first} first: {dict(verdicts)}")
+    return verdicts
 
 
 def _check_it_was_left_alone(path: Path, original: bytes, raw: bytes) -> None:

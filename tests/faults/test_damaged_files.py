@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from processes.workers import needs_fork, run_all
 
-from faults.damage import FIRST_CALLS, TEXTS, contents_of, flipped, judge, make_session, quarantined
+from faults.damage import FIRST_CALLS, TEXTS, contents_of, flipped, judge_all, make_session, quarantined
 from faults.operations import add, open_store
 
 each_call = pytest.mark.parametrize("first", list(FIRST_CALLS))
-
-
-def judge_all(tmp_path: Path, damages: Iterable[bytes], original: bytes, first: str) -> Counter[str]:
-    """Judge each damage on a directory of its own, and count what came of them."""
-    verdicts: Counter[str] = Counter()
-    for number, raw in enumerate(damages):
-        directory = tmp_path / str(number)
-        shutil.copytree(tmp_path / "sound", directory)
-        verdicts[judge(directory, original, raw, first)] += 1
-        shutil.rmtree(directory)
-    print(f"{first} first: {dict(verdicts)}")
-    return verdicts
 
 
 def every_byte(original: bytes, first: str) -> range:

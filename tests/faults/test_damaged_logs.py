@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from faults.damage import flipped
+from faults.damage import flipped, judge_all
 from faults.damaged_logs import LOG_CALLS, judge_log, make_log
 from faults.hostile_bytes import HOSTILE
 
 each_call = pytest.mark.parametrize("first", list(LOG_CALLS))
-
-
-def judge_all(tmp_path: Path, damages: Iterable[bytes], original: bytes, first: str) -> Counter[str]:
-    """Judge each damage on a directory of its own, and count what came of them."""
-    verdicts: Counter[str] = Counter()
-    for number, raw in enumerate(damages):
-        directory = tmp_path / str(number)
-        shutil.copytree(tmp_path / "sound", directory)
-        verdicts[judge_log(directory, original, raw, first)] += 1
-        shutil.rmtree(directory)
-    print(f"{first} first: {dict(verdicts)}")
-    return verdicts
 
 
 def some_bytes(original: bytes) -> list[int]:
@@ -38,7 +24,7 @@ def some_bytes(original: bytes) -> list[int]:
 def test_D5_a_log_cut_off_anywhere_keeps_what_was_acknowledged(tmp_path: Path, first: str) -> None:
     """Goal: what stands in front of a mark is there. Method: truncate at some bytes; read, or append, first."""
     original = make_log(tmp_path / "sound")
-    verdicts = judge_all(tmp_path, (original[:size] for size in some_bytes(original)), original, first)
+    verdicts = judge_all(tmp_path, (original[:size] for size in some_bytes(original)), original, first, judge_log)
     assert {"as it was", "never written"} == set(verdicts)
 
 
@@ -49,7 +35,7 @@ def test_D5_a_log_with_a_bit_flipped_keeps_what_was_acknowledged(tmp_path: Path,
     places = some_bytes(original)
     damages = [flipped(original, index, 1 << index % 8) for index in places]
     damages += [original[:index] + b"\n" + original[index + 1 :] for index in places[::2]]
-    assert 0 < judge_all(tmp_path, damages, original, first)["recovered"]
+    assert 0 < judge_all(tmp_path, damages, original, first, judge_log)["recovered"]
 
 
 @pytest.mark.long
@@ -57,13 +43,13 @@ def test_D5_a_log_with_a_bit_flipped_keeps_what_was_acknowledged(tmp_path: Path,
 def test_D5_a_log_with_any_byte_changed_keeps_what_was_acknowledged(tmp_path: Path, first: str) -> None:
     """Goal and method: the short forms', at every byte."""
     original = make_log(tmp_path / "sound")
-    judge_all(tmp_path, (original[:size] for size in range(len(original))), original, first)
+    judge_all(tmp_path, (original[:size] for size in range(len(original))), original, first, judge_log)
     for turn in range(2):
         bits = ((index, 1 << (index + 3 * turn) % 8) for index in range(len(original)))
-        judge_all(tmp_path, (flipped(original, index, mask) for index, mask in bits), original, first)
+        judge_all(tmp_path, (flipped(original, index, mask) for index, mask in bits), original, first, judge_log)
     for byte in b'\0"\n':
         damages = (original[:index] + bytes([byte]) + original[index + 1 :] for index in range(len(original)))
-        judge_all(tmp_path, (raw for raw in damages if raw != original), original, first)
+        judge_all(tmp_path, (raw for raw in damages if raw != original), original, first, judge_log)
 
 
 @each_call

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from processes.workers import DEADLINE_S
 
-from faults.own_postgresql import OwnServer, programs
+from faults.own_servers import KINDS, OwnServer
 from praison_store import OutcomeUnknownError, StoreWriteError
 from praison_store.engines.sql import SqlEngine
 from praison_store.model.message import new_record
@@ -19,7 +19,6 @@ from praison_store.model.session_id import SessionKey
 from praison_store.retention import policy_named
 
 KEY, ALL = SessionKey("shared"), policy_named("keep_all", 1)
-PROGRAMS = programs()
 WRITERS = 2
 
 
@@ -72,14 +71,16 @@ def kill_in_the_middle(server: OwnServer, writers: list[Writer], up: threading.E
     up.set()
 
 
-@pytest.mark.skipif(PROGRAMS is None, reason="no PostgreSQL server's programs are installed")
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.long)])
-def test_D7_a_killed_server_is_told_and_a_retry_stores_once(kills: int) -> None:
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_D7_a_killed_server_is_told_and_a_retry_stores_once(kind: str, kills: int) -> None:
     """Goal: no guess, no loss, no double. Method: kill -9 of all its processes under two writers, again and again."""
-    assert PROGRAMS is not None
+    make, is_installed = KINDS[kind]
+    if not is_installed:
+        pytest.skip(f"no {kind} server's programs are installed")
     up, done = threading.Event(), threading.Event()
     up.set()
-    with OwnServer(PROGRAMS) as server:
+    with make() as server:
         SqlEngine(server.url).close()
         writers = [Writer(server.url, f"w{number}", up, done) for number in range(WRITERS)]
         try:
@@ -99,5 +100,5 @@ def test_D7_a_killed_server_is_told_and_a_retry_stores_once(kills: int) -> None:
         # Done between a refusal and its retry, a writer leaves one message that may be there or not.
         assert own in (expected, [*expected, f"{writer.name}:{writer.acknowledged}"])
     told = sum((writer.told for writer in writers), Counter())
-    print(f"{kills} kills, {len(found)} appends, told {dict(told)}, 0 lost, 0 doubled")
+    print(f"{kind}: {kills} kills, {len(found)} appends, told {dict(told)}, 0 lost, 0 doubled")
     assert kills <= sum(told.values()), "a kill hit no append"

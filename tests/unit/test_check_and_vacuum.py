@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from praison_store import CheckReport, CorruptSessionError, DefaultSessionStore, Problem, VacuumReport
+from praison_store.disk import lock, seam
 
 Make = Callable[..., DefaultSessionStore]
 
@@ -147,3 +150,130 @@ def test_vacuum_removes_what_no_writer_will_finish(make_store: Make) -> None:
     )
     assert VacuumReport() == store.vacuum()
     assert [{"role": "user", "content": "x"}] == store.get_chat_history("s")
+
+
+def failing(call_name: str, ending: str) -> Callable[..., Any]:
+    """Return a system that refuses one kind of call for names that end in some way."""
+    def around(name: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        if name == call_name and str(args[0]).endswith(ending):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return call(*args, **named)
+    return around
+
+
+def test_what_stands_in_a_place_of_ours_is_told(make_store: Make, tmp_path: Path) -> None:
+    """Goal: a person learns what is planted or half done. Method: each odd thing beside a session, one problem each."""
+    store = make_store(check_at_end=False)
+    directory = Path(str(store.session_dir))
+    store.add_user_message("s", "x")
+    (directory / ".leases").mkdir()
+    for name, raw in (("whole.json", b'{"owner":null,"generation":1,"expires_at_s":0.0}'), ("torn.json", b"{"), ("notes", b"{")):
+        (directory / ".leases" / name).write_bytes(raw)
+    for name in (".archive", "@planted", ".quarantine", "notes.txt", "@dir/x"):
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_bytes(b"")
+    (directory / "lock.json.lock").symlink_to(tmp_path / "elsewhere")
+    (directory / "dir.json").mkdir()
+    (directory / "young.json.0123456789abcdef.tmp").write_bytes(b"x")
+    old(directory / "notes.txt")
+    for name, text in (
+        ("group", '{"session_id":"group","agent_name":null,"user_id":null,"created_at":"c","updated_at":"u","revision":1,'
+                  '"message_count":0,"archived_bytes":0,"metadata":{},"messages":[\n]}\n'),
+        ("counts", '{"session_id": "counts", "message_count": 2, "messages": [{"role": "user", "content": "x"}]}'),
+        ("long", json.dumps({"session_id": "x" * 5000, "messages": []})), ("theirs", '{"session_id": "theirs", "messages": []}'),
+        ("nameless", '{"messages": []}'),
+    ):
+        (directory / f"{name}.json").write_text(text)
+        (directory / f"{name}.json").chmod(0o640)
+    report = store.check()
+    assert {
+        ".leases/torn.json": "D5", ".archive": "D8", "@planted": "D8", ".quarantine": "D8", "lock.json.lock": "D8",
+        "dir.json": "D8", "group.json": "D8", "counts.json": "D5", "long.json": "D4",
+    } == {path: code for path, code in codes(report).items() if code != "unreadable"}
+    assert (5, 2, 0) == (report.sessions, report.messages, report.archived)
+    (directory / "group.json").chmod(0o600)
+    assert "group.json" not in codes(store.check())
+
+
+def test_what_cannot_be_looked_at_is_told_and_hides_nothing(make_store: Make) -> None:
+    """Goal: one bad file ends no check. Method: a state, a session and a directory the system does not give."""
+    store = make_store(max_messages=2)
+    directory = Path(str(store.session_dir))
+    for name in ("a", "b"):
+        for number in range(4):
+            store.add_user_message(name, str(number))
+    (directory / "z.json").write_bytes(b"")
+    for call, ending, path in (("lstat", "/a.json", "a.json"), ("open", "/a.json", "a.json"), ("scandir", "/.archive", ".archive"),
+                               ("open", "/.archive/a.jsonl", "a.json")):
+        with seam.intercept(failing(call, ending)):
+            found = codes(store.check())
+        assert ("unreadable", "D5") == (found[path], found["z.json"]), (call, ending, found)
+    (directory / "z.json").unlink()
+
+
+def test_D5_a_repair_waits_for_its_turn_and_needs_a_name(make_store: Make) -> None:
+    """Goal: a repair comes between no write, and guesses no id. Method: a damaged file whose turn is taken; a hashed name."""
+    store = make_store(check_at_end=False, lock_timeout=0.0)
+    directory = Path(str(store.session_dir))
+    for name in ("s", "x" * 300):
+        store.add_messages(name, [{"role": "user", "content": str(number)} for number in range(4)])
+    damaged = sorted(directory.glob("*.json"))
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:-20])
+    before = [path.read_bytes() for path in damaged]
+    with lock.exclusive(str(directory / "s.json"), timeout_s=0.0):
+        report = store.check(repair=True)
+    assert not report.ok
+    assert ["D5", "unreadable"] == sorted(codes(report).values())
+    assert before == [path.read_bytes() for path in damaged]
+    report = store.check(repair=True)
+    assert {"s.json": True} == {problem.path: problem.repaired for problem in report.problems if len(problem.path) < 10}
+    assert [False] == [problem.repaired for problem in report.problems if len(problem.path) > 10]
+    assert ["0", "1", "2"] == [message["content"] for message in store.get_chat_history("x" * 300)]
+    assert CheckReport(str(directory), sessions=2, messages=6, file_system=report.file_system,
+                       not_promised=report.not_promised) == store.check()
+
+
+def test_vacuum_takes_nothing_from_who_is_writing(make_store: Make) -> None:
+    """Goal: a turn that is taken is left alone. Method: what vacuum removes, while its session's turn is held."""
+    store = make_store(max_messages=2)
+    directory = Path(str(store.session_dir))
+    for number in range(6):
+        store.add_user_message("s", str(number))
+    (directory / "s.json").rename(directory / "kept")
+    for name in ("s.json.0123456789abcdef.tmp", ".leases/s.json.0123456789abcdef.tmp"):
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).write_bytes(b"12345")
+    old(directory / "s.json.lock")
+    with lock.exclusive(str(directory / "s.json"), timeout_s=0.0):
+        assert VacuumReport() == store.vacuum()
+    size_bytes = (directory / ".archive" / "s.jsonl").stat().st_size
+    report = store.vacuum()
+    assert {"s.json.0123456789abcdef.tmp", ".leases/s.json.0123456789abcdef.tmp", ".archive/s.jsonl", "s.json.lock"} >= set(report.removed)
+    assert 10 + size_bytes == report.freed_bytes
+    assert ["kept"] == [path.name for path in directory.iterdir() if path.is_file()]
+    assert [] == [*(directory / ".archive").iterdir(), *(directory / ".leases").iterdir()]
+    (directory / "kept").unlink()
+
+
+@pytest.mark.parametrize("is_deleted", [True, False])
+def test_D5_a_repair_of_what_is_gone_or_whole_by_now_tells_of_none(make_store: Make, is_deleted: bool) -> None:
+    """Goal: a report tells what was done. Method: a torn file goes, or is saved whole, before the repair has its turn."""
+    store = make_store()
+    store.add_messages("s", [{"role": "user", "content": str(number)} for number in range(4)])
+    path = Path(str(store.session_dir), "s.json")
+    store.update_session_metadata("s", recovered_from="an earlier repair")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+
+    def happening(name: str, call: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        if name == "lock" and is_deleted:
+            path.unlink(missing_ok=True)
+        elif name == "lock":
+            path.write_bytes(whole)
+        return call(*args, **named)
+
+    with seam.intercept(happening):
+        report = store.check(repair=True)
+    assert ([], 0 if is_deleted else 1, 0 if is_deleted else 4) == (report.problems, report.sessions, report.messages)
+    assert not Path(str(store.session_dir), ".quarantine").exists()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -164,3 +166,75 @@ def test_D5_a_header_is_saved_only_where_it_is_whole() -> None:
     assert {} == header(b'{"session_id": , "messages": [{"ro')
     assert {} == header(b'{"session_id": "\xff", "messages": [')
     assert {} == header(b'7 "messages": [')
+
+
+@pytest.mark.parametrize(("raw", "extended"), [
+    (b'{"messages": []}', False), (b'{"messages": [], "extended_json": false}', False),
+    (b'{"messages": [], "extended_json": true}', True), (b'{"messages": [{"n": NaN}]}', True),
+])
+def test_D6_a_file_is_read_exactly_where_it_says_so_or_has_to_be(raw: bytes, extended: bool) -> None:
+    """Goal: what once needed the standard library goes on through it. Method: the mark, what needs it, neither."""
+    whole = document.decode(raw)
+    assert extended is whole.extended
+    file = lines.parse(document.as_lines(whole, "s", "now", 0).bytes_whole())
+    assert file is not None
+    assert (extended, extended) == (file.extended, file.copy().extended)
+
+
+@pytest.mark.parametrize(("text", "extended"), [
+    ("9" * 20, True), ("-" + "9" * 19, True), ('"' + "/" * 30 + '"', False), ('"' + ":" * 30 + '"', False),
+])
+def test_D6_an_integer_past_64_bits_is_exact_whatever_its_digits(text: str, extended: bool) -> None:
+    """Goal: no digit is lost, and nothing else takes the slow way. Method: nines, and the letters beside the digits."""
+    assert (json.loads(text), extended) == values.loads_any(text.encode())
+
+
+@pytest.mark.parametrize("is_viewed", [False, True])
+def test_D1_what_is_in_memory_is_what_was_written(is_viewed: bool) -> None:
+    """
+    Goal: the next write builds on this one, though somebody looks at the old bytes, as a profiler does.
+
+    Method: every cut of small files, with and without something added; what a fresh reader makes of the bytes.
+    """
+    records = [{"role": "user", "content": str(number)} for number in range(3)]
+    cuts = [(count, leading, start) for count in range(4) for leading in range(count + 1)
+            for start in range(leading, count + 1)]
+    for (count, leading, start), added in itertools.product(cuts, ([], [SECOND], [SECOND, FIRST])):
+        file = file_of(*records[:count])
+        splice = lines.Splice(file, leading, start, [values.dumps(record) for record in added], b"now")
+        written, removed = b"".join(splice.chunks()), splice.removed()
+        with memoryview(file.body if is_viewed else b""):
+            splice.commit()
+        where = (count, leading, start, len(added))
+        assert written == file.bytes_whole(), where
+        kept = [*records[:leading], *records[start:count], *added]
+        assert kept == json.loads(written)["messages"] == file.records(), where
+        assert records[leading:start] == [json.loads(line) for line in removed.splitlines()], where
+        parsed = lines.parse(written)
+        assert parsed is not None, where
+        assert (2, b"now", len(kept), kept) == (parsed.revision, parsed.updated_at, parsed.count, parsed.records()), where
+        assert written == parsed.bytes_whole() == parsed.copy().bytes_whole(), where
+
+
+@pytest.mark.parametrize("read", [values.loads, values.loads_any, values.loads_extended])
+def test_D5_damage_is_an_error_and_no_value(read: Callable[[bytes], Any]) -> None:
+    """Goal: nobody takes damage for null. Method: JSON cut off, changed, and none, for each way to read."""
+    for raw in (b"", b"{", b'{"a":]}', b"nul", b'"\xff"', b"[1,2"):
+        with pytest.raises(ValueError):
+            read(raw)
+
+
+def test_a_file_taken_apart_and_put_together_is_the_same_to_the_byte() -> None:
+    """Goal: no field is lost or takes another's place. Method: a file in which every field has a value of its own."""
+    header = {
+        "session_id": "the id", "agent_name": "the agent", "user_id": "the user", "created_at": "begun",
+        "updated_at": "changed", "revision": 7, "archived_bytes": 11, "leading_messages": 1, "metadata": {"k": "v"}, "more": [1],
+    }
+    raw = lines.build(header, [values.dumps(FIRST), values.dumps(SECOND)]).bytes_whole()
+    file = lines.parse(raw)
+    assert file is not None
+    assert raw == file.bytes_whole()
+    assert {**header, "message_count": 2} == file.header()
+    assert ({**header, "message_count": 2}, 2) == lines.parse_head(raw)
+    assert header | {"messages": [FIRST, SECOND], "message_count": 2} == json.loads(raw)
+    assert (b'"the id"', 7, 11, 1) == (file.id_json, file.revision, file.archived_bytes, file.leading)

@@ -452,14 +452,19 @@ def test_D3_a_real_conflict_is_told_and_nothing_is_overwritten(
     assert (first.messages, first.metadata) == (loaded.messages, loaded.metadata)
 
 
+def both_change(session: Session, others: SessionManager, mine: str, theirs: str) -> None:
+    """Change a message of a live session, and have another manager store another change of it."""
+    session.messages[0]["content"] = mine
+    other = others.load_session("s")
+    other.messages[0]["content"] = theirs
+    others.save_session(other)
+
+
 def test_D3_who_met_a_conflict_begins_again_from_what_is_stored(make: Make) -> None:
     """Goal: no dead end. Method: a conflict under a timer; load again, change again; close, with a second conflict."""
     mine, theirs = make(autosave_interval=3600), make()
     old = talk(mine, "one")
-    old.messages[0]["content"] = "mine"
-    other = theirs.load_session("s")
-    other.messages[0]["content"] = "theirs"
-    theirs.save_session(other)
+    both_change(old, theirs, "mine", "theirs")
     for _ in range(2):
         with pytest.raises(RevisionConflictError):
             mine.save_session(old)
@@ -469,10 +474,7 @@ def test_D3_who_met_a_conflict_begins_again_from_what_is_stored(make: Make) -> N
     fresh.messages[0]["content"] = "mine"
     mine.save_session(fresh)
     assert ["mine"] == said(make().load_session("s"))
-    fresh.messages[0]["content"] = "again mine"
-    other = theirs.load_session("s")
-    other.messages[0]["content"] = "again theirs"
-    theirs.save_session(other)
+    both_change(fresh, theirs, "again mine", "again theirs")
     with pytest.raises(RevisionConflictError):
         mine.close()
     mine.close()
@@ -483,10 +485,7 @@ def test_D3_a_conflict_mended_in_place_is_over(make: Make) -> None:
     """Goal: what is added later is not given up. Method: a conflict, mended in the same object; add, load, close."""
     mine, theirs = make(autosave_interval=3600), make()
     session = talk(mine, "one")
-    session.messages[0]["content"] = "mine"
-    other = theirs.load_session("s")
-    other.messages[0]["content"] = "theirs"
-    theirs.save_session(other)
+    both_change(session, theirs, "mine", "theirs")
     with pytest.raises(RevisionConflictError):
         mine.save_session(session)
     session.messages[0]["content"] = "theirs"
