@@ -63,14 +63,16 @@ class Agent:
         self.instructions = arguments.text(instructions, "instructions", none=True)
         self.session_id = arguments.text(session_id, "session_id", none=True)
         self.user_id = arguments.text(user_id, "user_id", none=True)
+        self._db = db
         self._tools: dict[str, Tool] = tools_of(tools, awaited=False)
         self._model = model_named(llm, caching=prompt_caching, awaited=False)
         self._store: DefaultSessionStore | None = None
+        self._own: DefaultSessionStore | None = None
         self._said: list[Record] = []
         self._is_introduced = False
         if self.session_id is not None:
-            own = store if store is not None else DefaultSessionStore(db=db) if db is not None else None
-            self._store = own or get_default_session_store()
+            self._own = DefaultSessionStore(db=db) if db is not None else None
+            self._store = store or self._own or get_default_session_store()
             self._store.session_exists(self.session_id)  # an id or a place that will not do is told at once
 
     def start(self, prompt: str) -> str:
@@ -90,13 +92,13 @@ class Agent:
             SessionStoreError: The turn could not be stored. The answer is lost, what was stored before is whole.
         """
         self._introduce()
-        plan = turn.taken(self.instructions, self.history, prompt, self._tools, time.time)
+        plan = turn.taken(self.instructions, self._heard(), prompt, self._tools, time.time)
         try:
             step = next(plan)
             while True:
                 try:
                     told = self._done(step)
-                except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the turn decides what it means
+                except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - the turn decides what it means
                     step = plan.throw(error)
                 else:
                     step = plan.send(told)
@@ -117,6 +119,24 @@ class Agent:
         if self._store is None or self.session_id is None:
             return [llm_message(record) for record in self._said]
         return self._store.get_chat_history(self.session_id)
+
+    def close(self) -> None:
+        """Give back connections: the model's, and those of a `db` named by its URL. The agent may go on."""
+        self._model.close()
+        if self._own is not None and isinstance(self._db, str):
+            self._own.close()
+
+    def __enter__(self) -> Agent:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _heard(self) -> list[Record]:
+        """Return what was said so far as it is stored, with what services' forms need beside role and content."""
+        if self._store is None or self.session_id is None:
+            return list(self._said)
+        return [message.to_dict() for message in self._store.get_session(self.session_id).messages]
 
     def _keep(self, messages: Sequence[Record]) -> None:
         """Store messages in one write, each with an id, so that a write whose outcome is unknown is repeated safely."""

@@ -6,7 +6,8 @@ import inspect
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..errors import InvalidArgumentError, shown
 from ..model.message import Record
@@ -81,9 +82,24 @@ def _schema(function: Callable[..., Any]) -> Record:
     for parameter in signature.parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
-        hint = hints.get(parameter.name, object)
-        kind = _KINDS.get(get_origin(hint) or hint)
-        properties[parameter.name] = {"type": kind} if kind else {}
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise InvalidArgumentError(f"{shown(function)} takes {parameter.name} by its place alone, and models name "
+                                       f"what they pass: take the / out of its parameters.")
+        properties[parameter.name] = _kind_of(hints.get(parameter.name))
         if parameter.default is parameter.empty:
             required.append(parameter.name)
     return {"type": "object", "properties": properties, "required": required}
+
+
+def _kind_of(hint: Any) -> Record:
+    """Return the JSON schema of a type hint; an empty one, which takes anything, for what has no form in JSON."""
+    origin, inner = get_origin(hint) or hint, get_args(hint)
+    if origin is Literal:
+        return {"enum": list(inner)}
+    if origin in (Union, UnionType):
+        kinds = [_kind_of(one) for one in inner if one is not type(None)]
+        return kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if all(kinds) else {}
+    kind = _KINDS.get(origin)
+    if kind == "array":
+        return {"type": kind, "items": _kind_of(inner[0]) if inner else {}}
+    return {"type": kind} if kind else {}

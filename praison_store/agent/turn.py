@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import InvalidArgumentError, InvalidMessageError, ModelCallError, shown
 from ..model.formats import arguments_of, from_openai_chat
-from ..model.message import Record, llm_message, new_record, records_of
+from ..model.message import Record, new_record, records_of
 from ..model.recall import text_of
 from .tools import Tool, shown_whole
 
@@ -62,7 +62,7 @@ def taken(
     before = [*([{"role": "system", "content": instructions}] if instructions else []), *history]
     try:
         for _ in range(MOST_ROUNDS):
-            answer = _answer((yield Ask([*before, *map(llm_message, said)], tuple(tools.values()))), clock())
+            answer = _answer((yield Ask([*before, *said], tuple(tools.values()))), clock())
             if not answer.get("tool_calls"):
                 break
             results = []
@@ -71,9 +71,9 @@ def taken(
             said += [answer, *results]
         else:
             raise ModelCallError(f"The model called tools {MOST_ROUNDS} times without an answer: see what they return.")
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
         yield Keep(said)
-        if isinstance(error, (ModelCallError, KeyboardInterrupt)):
+        if isinstance(error, (ModelCallError, KeyboardInterrupt, SystemExit)):
             raise
         raise ModelCallError(
             f"The model did not answer ({type(error).__name__}: {error}). What was said is kept: mend the cause, then "
