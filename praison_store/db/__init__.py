@@ -14,13 +14,12 @@ copies, exports or checks a store would see them.
 from __future__ import annotations
 
 from .adapter import EngineAdapter, MySQLAdapter, PostgresAdapter, SQLiteAdapter
-from .records import DbMessage, DbRun, DbSpan, DbToolCall, DbTrace
+from .records import DbMessage, DbRun, DbSpan, DbTrace
 
 __all__ = [
     "DbMessage",
     "DbRun",
     "DbSpan",
-    "DbToolCall",
     "DbTrace",
     "EngineAdapter",
     "MySQLAdapter",

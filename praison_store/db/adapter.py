@@ -8,15 +8,15 @@ from typing import Any
 
 from ..engines.contract import Engine
 from ..engines.urls import SQL_DIALECTS, from_url, scheme_of
-from ..errors import InvalidArgumentError, SessionNotFoundError, UnsupportedOperationError, shown
+from ..errors import InvalidArgumentError, InvalidMessageError, SessionNotFoundError, UnsupportedOperationError, shown
 from ..model import arguments, portable
 from ..model.message import Record, SessionMessage, new_record
 from ..model.session import SessionData
-from ..model.session_id import SessionKey, key_of
+from ..model.session_id import key_of
 from ..model.values import storable
 from . import events
 from .records import DbMessage, DbRun
-from .tracing import KEEP_ALL, Tracing, dict_of
+from .tracing import KEEP_ALL, Tracing, dict_of, events_key
 
 SCHEMA_VERSION = "1.0"
 
@@ -43,7 +43,7 @@ class EngineAdapter(Tracing):
     def on_agent_start(
         self, agent_name: str, session_id: str, user_id: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> list[DbMessage]:
-        """Name the agent and its user where nobody did, and return what was said in the session."""
+        """Name the agent and its user where nobody did; return what was said in the session, archived messages too."""
         agent, user = arguments.text(agent_name, "agent_name"), arguments.text(user_id, "user_id", none=True)
         told = {name: value for name, value in dict_of(metadata, "metadata").items() if value is not None}
 
@@ -54,8 +54,10 @@ class EngineAdapter(Tracing):
             session.metadata = {**told, **session.metadata}
             return not session.revision or before != (session.agent_name, session.user_id, session.metadata)
 
-        session = self.engine.update(key_of(session_id), change, now_s=time.time(), policy=KEEP_ALL)
-        return [_message(message) for message in session.messages]
+        key = key_of(session_id)
+        self.engine.update(key, change, now_s=time.time(), policy=KEEP_ALL)
+        session, archived = self.engine.whole(key) or (SessionData(session_id), [])
+        return [_message(SessionMessage.from_dict(record)) for record in session.transcript(archived)[0]]
 
     def on_user_message(self, session_id: str, content: Any, metadata: Mapping[str, Any] | None = None) -> None:
         """Store what the user said; a `message_id` in the metadata makes a retry store it once."""
@@ -87,7 +89,7 @@ class EngineAdapter(Tracing):
         name = arguments.text(tool_name, "tool_name")
         told = events.event("tool_call", time.time(), tool_name=name, args=_plain(dict(args)), result=_plain(result),
                             metadata=dict_of(metadata, "metadata"))
-        self.note(SessionKey(key_of(session_id).session_id, events.TOOL_CALLS), told)
+        self.note(events_key(session_id, events.TOOL_CALLS), told)
 
     def on_agent_end(self, session_id: str, metadata: Mapping[str, Any] | None = None) -> None:
         """Note what is told at an agent's end in the session's metadata; nothing is written for nothing told."""
@@ -105,7 +107,7 @@ class EngineAdapter(Tracing):
         """Note that a run begins."""
         told = events.event("run_start", time.time(), run_id=arguments.text(run_id, "run_id"),
                             input_content=input_content, agent_name=agent_name, metadata=dict_of(metadata, "metadata"))
-        self.note(SessionKey(key_of(session_id).session_id, events.RUNS), told)
+        self.note(events_key(session_id, events.RUNS), told)
 
     def on_run_end(
         self, session_id: str, run_id: str, output_content: Any = None, status: str = "completed",
@@ -115,12 +117,12 @@ class EngineAdapter(Tracing):
         told = events.event("run_end", time.time(), run_id=arguments.text(run_id, "run_id"), status=status,
                             output_content=output_content, metrics=dict_of(metrics, "metrics"),
                             metadata=dict_of(metadata, "metadata"))
-        self.note(SessionKey(key_of(session_id).session_id, events.RUNS), told)
+        self.note(events_key(session_id, events.RUNS), told)
 
     def get_runs(self, session_id: str, limit: int | None = None) -> list[DbRun]:
         """Return the newest `limit` runs of a session, the oldest of them first; None returns all."""
         newest = arguments.at_least(limit, "limit", 0, none=True)
-        runs = events.runs_of(session_id, self.noted(SessionKey(key_of(session_id).session_id, events.RUNS)))
+        runs = events.runs_of(session_id, self.noted(events_key(session_id, events.RUNS)))
         return runs if newest is None else runs[max(0, len(runs) - newest) :]
 
     # ---- the adapter itself ----------------------------------------------------------------------------------
@@ -131,8 +133,8 @@ class EngineAdapter(Tracing):
         whole = self.engine.whole(key)
         if whole is None:
             raise SessionNotFoundError(f"There is no session {session_id!r}.", session_id=session_id)
-        noted = {name: [message.to_dict() for message in self.noted(SessionKey(key.session_id, namespace))]
-                 for name, namespace in (("runs", events.RUNS), ("tool_calls", events.TOOL_CALLS))}
+        noted = {name: [message.to_dict() for message in self.noted(events_key(key.session_id, namespace))]
+                 for name, namespace in events.OF_SESSION.items()}
         return {**portable.exported(*whole, None), "noted": noted}
 
     def import_session(self, data: Mapping[str, Any]) -> str:
@@ -141,10 +143,10 @@ class EngineAdapter(Tracing):
         session = portable.imported({name: value for name, value in data.items() if name != "noted"})
         key, now_s = key_of(session.session_id), time.time()
         self.engine.update(key, portable.become(session), now_s=now_s, policy=KEEP_ALL)
-        for name, namespace in (("runs", events.RUNS), ("tool_calls", events.TOOL_CALLS)):
+        for name, namespace in events.OF_SESSION.items():
             records: Sequence[Record] = noted.get(name) or ()
             if records:
-                self.engine.append(SessionKey(key.session_id, namespace), records, now_s=now_s, policy=KEEP_ALL)
+                self.engine.append(events_key(key.session_id, namespace), records, now_s=now_s, policy=KEEP_ALL)
         return key.session_id
 
     def get_schema_version(self) -> str:
@@ -209,9 +211,7 @@ class SQLiteAdapter(EngineAdapter):
 def _plain(value: Any) -> Any:
     try:
         return storable(value, "result")
-    except InvalidArgumentError:
-        raise
-    except ValueError:
+    except InvalidMessageError:
         return str(value)
 
 

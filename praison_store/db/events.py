@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..model.message import Record, SessionMessage, new_record
-from .records import DbRun, DbSpan, DbToolCall, DbTrace
+from .records import DbRun, DbSpan, DbTrace
 
 RUNS, TOOL_CALLS, TRACES = "praison_store:runs", "praison_store:tool_calls", "praison_store:traces"
+# What an export names the events that belong to a session.
+OF_SESSION = {"runs": RUNS, "tool_calls": TOOL_CALLS}
 
 
 def event(kind: str, now_s: float, **told: Any) -> Record:
@@ -29,12 +31,6 @@ def runs_of(session_id: str, events: Iterable[SessionMessage]) -> list[DbRun]:
             run.output_content, run.metrics = told.get("output_content"), told.get("metrics", {})
         run.metadata = {**run.metadata, **told.get("metadata", {})}
     return list(runs.values())
-
-
-def tool_calls_of(events: Iterable[SessionMessage]) -> list[DbToolCall]:
-    """Return the tools that were called, in order."""
-    return [DbToolCall(one.metadata["tool_name"], one.metadata.get("args", {}), one.metadata.get("result"),
-                       one.metadata.get("metadata", {}), one.timestamp) for one in events]
 
 
 def trace_of(trace_id: str, context: Mapping[str, Any], events: Iterable[SessionMessage]) -> DbTrace:

@@ -21,17 +21,6 @@ class DbMessage:
 
 
 @dataclass(slots=True)
-class DbToolCall:
-    """A tool that was called, and what it returned."""
-
-    tool_name: str
-    args: dict[str, Any]
-    result: Any = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    timestamp: float = 0.0
-
-
-@dataclass(slots=True)
 class DbRun:
     """One turn of an agent; `status` is running, completed, error or cancelled; times in seconds since 1970."""
 

@@ -43,7 +43,7 @@ class Tracing:
 
         for name, value in whose.items():
             arguments.text(value, name, none=True)
-        self.engine.update(_trace(trace_id), change, now_s=time.time(), policy=KEEP_ALL)
+        self.engine.update(_trace(trace_id), change, now_s=begun["timestamp"], policy=KEEP_ALL)
 
     def on_trace_end(self, trace_id: str, status: str = "ok", metadata: Mapping[str, Any] | None = None) -> None:
         """Note that a trace ended, and how."""
@@ -96,8 +96,13 @@ class Tracing:
         return [] if session is None else session.messages
 
 
+def events_key(name: str, namespace: str) -> SessionKey:
+    """Return the key of the events of a session or trace. Raises InvalidSessionIdError."""
+    return SessionKey(key_of(name).session_id, namespace)
+
+
 def _trace(trace_id: str) -> SessionKey:
-    return SessionKey(key_of(trace_id).session_id, events.TRACES)
+    return events_key(trace_id, events.TRACES)
 
 
 def dict_of(value: Any, name: str) -> dict[str, Any]:
