@@ -39,6 +39,7 @@ class Service:
         self.url = ""
         self.asked: list[Request] = []
         self.paths: list[str] = []
+        self.ends = ("stop", "end_turn")  # what OpenAI and Anthropic say an answer ended by
         # Each takes the request and returns the message of the answer, or an HTTP status to fail with.
         self.script: list[Callable[[Request], Any]] = []
 
@@ -72,9 +73,9 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
         def _body(self, request: Request, answer: Any) -> Request:
             if self.path.endswith("/messages"):
                 return {"id": "msg_1", "type": "message", "role": "assistant", "model": request["model"],
-                        "content": answer, "stop_reason": "end_turn", "stop_sequence": None,
+                        "content": answer, "stop_reason": service.ends[1], "stop_sequence": None,
                         "usage": {"input_tokens": 1, "output_tokens": 1}}
-            choice = {"index": 0, "message": answer, "finish_reason": "stop"}
+            choice = {"index": 0, "message": answer, "finish_reason": service.ends[0]}
             return {"id": "c1", "object": "chat.completion", "created": 1, "model": request["model"],
                     "choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Optional
 
 import pytest
 from stand_in import remembering
@@ -19,6 +19,7 @@ from praison_store import (
     ModelCallError,
 )
 from praison_store import aio as pa
+from praison_store.agent.tools import tools_of
 
 Messages = list[dict[str, Any]]
 LONGEST_S = 60.0
@@ -124,13 +125,14 @@ def test_a_model_that_fails_leaves_what_was_said(bad: Any, tmp_path: Path) -> No
     assert "at last" == agent.chat("And now?")
 
 
-def test_ctrl_c_while_the_model_thinks_keeps_what_was_said(tmp_path: Path) -> None:
-    """Goal: nothing typed is lost. Method: KeyboardInterrupt out of the model."""
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_an_end_while_the_model_thinks_keeps_what_was_said(kind: type[BaseException], tmp_path: Path) -> None:
+    """Goal: nothing typed is lost. Method: Ctrl-C, and an exit, out of the model."""
     def model(_messages: Messages) -> str:
-        raise KeyboardInterrupt
+        raise kind
 
     agent = Agent("a", llm=model, session_id="s", store=store_at(tmp_path))
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(kind):
         agent.chat("Well?")
     assert [{"role": "user", "content": "Well?"}] == agent.history
 
@@ -292,8 +294,79 @@ async def slow(city: str) -> str:
     return city
 
 
-@pytest.mark.parametrize("arguments", [{"tools": [slow]}, {"llm": slow}, {"tools": [max]}])
+def by_place(city: str, /) -> str:
+    """Take what no model can pass."""
+    return city
+
+
+@pytest.mark.parametrize("arguments", [{"tools": [slow]}, {"llm": slow}, {"tools": [max]}, {"tools": [by_place]}])
 def test_what_this_agent_cannot_call_is_refused(arguments: dict[str, Any]) -> None:
     """Goal: the mistake is told where it is made. Method: coroutine functions, and one without a signature."""
     with pytest.raises(InvalidArgumentError):
         Agent(**{"llm": remembering, **arguments})
+
+
+def ask_much(names: list[int], mode: Literal["a", "b"], more: Optional[str] = None, other: int | str = 1, odd: object = None) -> str:  # noqa: UP045 - both spellings are told
+    """Ask."""
+    return ""
+
+
+def test_a_tools_hints_are_told_as_json_schema() -> None:
+    """Goal: a model knows what to pass. Method: lists, options, choices, either-or, and what JSON has no form of."""
+    parameters = tools_of([ask_much], awaited=False)["ask_much"].parameters
+    assert {"names": {"type": "array", "items": {"type": "integer"}}, "mode": {"enum": ["a", "b"]}, "more": {"type": "string"},
+            "other": {"anyOf": [{"type": "integer"}, {"type": "string"}]}, "odd": {}} == parameters["properties"]
+    assert ["names", "mode"] == parameters["required"]
+
+
+def test_models_that_think_keep_no_store_from_its_work(tmp_path: Path) -> None:
+    """Goal: threads of its own. Method: more thinking models than the loop's executor has threads; a read in between."""
+    import threading
+    from concurrent.futures import ThreadPoolExecutor
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        manager, thinks, begun = pa.SessionManager(str(tmp_path)), threading.Event(), threading.Semaphore(0)
+
+        def model(_messages: Messages) -> str:
+            begun.release()
+            assert thinks.wait(LONGEST_S)
+            return "x"
+
+        agents = [pa.Agent(config=pa.AgentConfig("a", llm=model), session_manager=manager, session_id=f"s{number}") for number in range(2)]
+        runs = [asyncio.create_task(agent.run_async("Well?")) for agent in agents]
+        while begun._value < 2:
+            await asyncio.sleep(0.001)
+        async with asyncio.timeout(LONGEST_S):
+            assert [] == await manager.get_history(session_id="other")
+        thinks.set()
+        await asyncio.gather(*runs)
+        for agent in agents:
+            await agent.close()
+        await manager.cleanup()
+
+    asyncio.run(main())
+
+
+def test_a_model_and_a_save_that_both_fail_are_both_told(tmp_path: Path) -> None:
+    """Goal: no failure hides another. Method: a model that fails after it made the session impossible to save."""
+    async def main() -> None:
+        manager = pa.SessionManager(str(tmp_path))
+        place = tmp_path / "s.json"
+
+        def model(_messages: Messages) -> str:
+            place.unlink()
+            place.mkdir()
+            raise ZeroDivisionError
+
+        config = pa.AgentConfig("a", llm=model)
+        with pytest.raises(Exception) as told:
+            await pa.Agent(config=config, session_manager=manager, session_id="s").run_async("Well?")
+        chain, error = [], told.value
+        while error is not None:
+            chain.append(type(error).__name__)
+            error = error.__cause__  # type: ignore[assignment] # the chain ends in None
+        assert "ZeroDivisionError" in chain
+        assert "ModelCallError" != chain[0]
+
+    asyncio.run(main())

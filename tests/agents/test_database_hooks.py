@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sql_places import mariadb_url, postgresql_url
 from stand_in import remembering, service
 
 from praison_store import (
@@ -21,9 +22,6 @@ from praison_store import (
     UnsupportedOperationError,
 )
 from praison_store.db import EngineAdapter, MySQLAdapter, PostgresAdapter, SQLiteAdapter
-
-sys.path.append(str(Path(__file__).parents[1] / "contract"))
-from sql_places import mariadb_url, postgresql_url
 
 PLACES = ["postgresql", "mariadb", "sqlite", "json_files", "jsonl", "memory"]
 
@@ -77,6 +75,14 @@ def test_messages_come_back_with_tools_and_names(adapter: EngineAdapter) -> None
     session = DefaultSessionStore(db=adapter).get_session("s")
     assert ("Assistant", "alice") == (session.agent_name, session.user_id)
     assert {"role": "helper", "ended": "well"} == session.metadata
+
+
+def test_a_resumed_agent_hears_what_another_store_archived(tmp_path: Path) -> None:
+    """Goal: what was said, all of it. Method: a store with a window of three writes six messages first."""
+    store = DefaultSessionStore(tmp_path, durability="process", max_messages=3)
+    for number in range(6):
+        store.add_user_message("s", f"m{number}")
+    assert [f"m{number}" for number in range(6)] == [one.content for one in EngineAdapter(str(tmp_path)).on_agent_start("a", "s")]
 
 
 def test_runs_and_tool_calls_are_noted_beside_the_conversation(adapter: EngineAdapter) -> None:
