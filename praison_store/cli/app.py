@@ -13,7 +13,24 @@ from typing import Annotated
 import typer
 
 from .. import InvalidArgumentError, SessionStoreError, __version__
-from . import add, check, delete, demo, exit_codes, export, import_, list_, migrate, search, show, stats, tail, vacuum
+from . import (
+    add,
+    check,
+    delete,
+    demo,
+    exit_codes,
+    export,
+    import_,
+    list_,
+    migrate,
+    search,
+    serve,
+    show,
+    stats,
+    tail,
+    token,
+    vacuum,
+)
 from .printing import WarningLines, err, tell
 
 NAME = "praison-store"
@@ -36,7 +53,7 @@ def _help_of(command: Callable[..., None]) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-_LOOK, _WRITE, _KEEP = "Look", "Write", "Keep and mend"
+_LOOK, _WRITE, _KEEP, _SERVE = "Look", "Write", "Keep and mend", "Serve"
 for _panel, _name, _command in (
     (_LOOK, "demo", demo.demo),
     (_LOOK, "list", list_.list_sessions),
@@ -51,6 +68,8 @@ for _panel, _name, _command in (
     (_KEEP, "migrate", migrate.migrate),
     (_KEEP, "check", check.check),
     (_KEEP, "vacuum", vacuum.vacuum),
+    (_SERVE, "serve", serve.serve),
+    (_SERVE, "token", token.token),
 ):
     app.command(_name, help=_help_of(_command), rich_help_panel=_panel)(_command)
 

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from ..engines.json_directory import session_directory
 from ..engines.urls import directory_of, from_url, scheme_of
 from ..errors import StoreReadError
-from ..store import DefaultSessionStore, session_directory  # the one home of the default directory's name
+from ..store import DefaultSessionStore
 
 Directory = Annotated[
     str | None,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from awaited_examples import run
 
 from praison_store.aio import AgentConfig, SessionManager
 
@@ -154,14 +154,6 @@ agent = Agent(
 def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each example in an empty directory."""
     monkeypatch.chdir(tmp_path)
-
-
-async def run(source: str, names: dict[str, Any]) -> dict[str, Any]:
-    """Run an example as it would run where `await` is allowed at the top level; return its names."""
-    work = eval(compile(source, "example", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
-    if work is not None:
-        await work
-    return names
 
 
 def named() -> dict[str, Any]:

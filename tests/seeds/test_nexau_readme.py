@@ -6,13 +6,13 @@ Its examples that make an Agent are in test_nexau_agents.py.
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from awaited_examples import run
 
 from praison_store.aio import (
     AgentLockExpiredError,
@@ -115,15 +115,6 @@ await engine.setup_models()  # Do this once
 def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each example in an empty directory."""
     monkeypatch.chdir(tmp_path)
-
-
-async def run(source: str, names: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Run an example as it would run where `await` is allowed at the top level; return its names."""
-    names = {} if names is None else names
-    work = eval(compile(source, "example", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
-    if work is not None:
-        await work
-    return names
 
 
 async def use(manager: SessionManager) -> None:

@@ -1,0 +1,39 @@
+"""`praison-store token`: make a token for a user of the HTTP service."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from .options import AsJson
+from .printing import print_json, tell
+
+
+def token(
+    user: Annotated[str, typer.Argument(metavar="USER", help="Whose token it is; `admin` may see everything.")],
+    file: Annotated[str, typer.Option("--file", metavar="FILE", help="The token file; made if need be.")],
+    as_json: AsJson = False,
+) -> None:
+    """
+    Make a token and print it, this once; the file keeps its hash.
+
+    The service reads the file anew when it changes. A line taken out of it ends its token.
+    """
+    from ..server import access
+
+    made = access.new_token()
+    line = access.line_of(user, made)
+    # One write at the end of the file, so that two commands at once keep both lines.
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    try:
+        os.write(descriptor, line.encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    if as_json:
+        print_json({"user": user, "token": made})
+    else:
+        print(made)
+        tell(f"{user} sends it as `Authorization: Bearer <token>`; it is not shown again.")

@@ -1,0 +1,151 @@
+"""What ends, and when: sessions past their time, and the least recently used of a user who has too many."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timezone
+
+from ..aio.contract import AsyncEngine
+from ..aio.keeper import KEEP_ALL
+from ..errors import RevisionConflictError, SessionStoreError
+from ..model.filters import AndFilter, ComparisonFilter, Filter, OrFilter
+from ..model.session import SessionData, SessionInfo, iso_utc
+from ..model.session_id import SessionKey
+
+logger = logging.getLogger("praison_store.server")
+# Leases of the service itself; a namespace no user's name can be, because it has a space.
+SERVICE = "praison-store service"
+_SWEEP = SessionKey("sweep", SERVICE)
+
+
+class Expiry:
+    """
+    The ends of sessions.
+
+    Args:
+        timeout_s: how long a session lives behind its last write; infinite for ever.
+        on_swept: told how many sessions each sweep of this process removed.
+    Promise: a session that was written meanwhile is never removed: each removal names the revision that was seen.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, timeout_s: float, interval_s: float, on_swept: Callable[[int], None]
+    ) -> None:
+        self._engine, self._timeout_s, self._interval_s, self._on_swept = engine, timeout_s, interval_s, on_swept
+        self._owner = f"sweep:{os.getpid()}:{secrets.token_hex(8)}"
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Tell whether sessions end by time at all."""
+        return self._timeout_s < float("inf")
+
+    def has_ended(self, session: SessionData | SessionInfo, now_s: float | None = None) -> bool:
+        """Tell whether a session's time is over; one whose last write has no time that can be read goes on."""
+        if not self.is_on:
+            return False
+        written_s = seconds_of(session.updated_at)
+        return written_s is not None and written_s < (time.time() if now_s is None else now_s) - self._timeout_s
+
+    def living(self, filters: Filter | None = None) -> Filter | None:
+        """Return a filter with those that ended left out."""
+        if not self.is_on:
+            return filters
+        start = iso_utc(max(time.time() - self._timeout_s, 0))
+        alive = OrFilter([ComparisonFilter("updated_at", "gte", start), ComparisonFilter("updated_at", "eq", "")])
+        return alive if filters is None else AndFilter([filters, alive])
+
+    async def begin_anew(self, key: SessionKey) -> SessionData | None:
+        """
+        Return a session that lives; one that ended is emptied first, and None returned for it.
+
+        It is emptied where it stands and its revision grows, so that a sweep on its way removes nothing of the new one.
+        """
+        session = await self._engine.read(key, 1)
+        if session is None or not self.has_ended(session):
+            return session
+        with suppress(RevisionConflictError):  # somebody wrote it, so it lives, or began it anew as well
+            await self._engine.update(
+                key, _empty, now_s=time.time(), policy=KEEP_ALL, expected_revision=session.revision,
+                keep_archive=False)
+        return None
+
+    async def sweep(self) -> int:
+        """Remove every session that ended; return how many this call removed."""
+        if not self.is_on:
+            self._on_swept(0)
+            return 0
+        start = iso_utc(max(time.time() - self._timeout_s, 0))
+        ended = await self._engine.find(filters=ComparisonFilter("updated_at", "lt", start), namespace=None)
+        removed = 0
+        for info in ended:
+            if self.has_ended(info):
+                try:
+                    removed += await self._removed(info)
+                except SessionStoreError as error:
+                    # One that cannot be removed keeps no other; its error may name paths, so its kind is told.
+                    logger.warning("a session was not swept: %s", type(error).__name__)
+        self._on_swept(removed)
+        return removed
+
+    async def evict(self, mine: Filter, namespace: str | None, most: int) -> None:
+        """Remove a user's least recently used sessions until `most` are left; the caller has the user's turn."""
+        while True:
+            found = await self._engine.find(filters=self.living(mine), order_by="updated_at", namespace=namespace)
+            if len(found) <= most:
+                return
+            for info in found[: len(found) - most]:
+                await self._removed(info)
+
+    async def _removed(self, info: SessionInfo) -> bool:
+        try:
+            return await self._engine.delete(
+                SessionKey(info.session_id, info.namespace), expected_revision=info.revision)
+        except RevisionConflictError:
+            return False  # it is in use
+
+    # ---- in the background ---------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Sweep every interval, once for all processes on one store."""
+        if self.is_on and self._interval_s and self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._sweeping())
+
+    async def stop(self) -> None:
+        """Sweep no more."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _sweeping(self) -> None:
+        while True:
+            try:
+                # Held until the next sweep is due, so that others find it taken meanwhile; who dies loses it then.
+                if await self._engine.claim(_SWEEP, self._owner, self._interval_s) is not None:
+                    await self.sweep()
+            except SessionStoreError as error:
+                logger.warning("the sweep failed, it is tried again: %s", type(error).__name__)
+            await asyncio.sleep(self._interval_s)
+
+
+def _empty(session: SessionData) -> None:
+    now = iso_utc(time.time())
+    kept = SessionData(session.session_id, created_at=now, updated_at=now, revision=session.revision)
+    vars(session).update(vars(kept))
+
+
+def seconds_of(text: str) -> float | None:
+    """Return a time of a session in seconds since 1970; None where it is none."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()

@@ -1,0 +1,158 @@
+"""The service as its own processes: how it begins and ends, workers that die, and two services on one directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+from served_processes import LONGEST_S, Served, client
+
+from praison_store import DefaultSessionStore
+
+
+def test_it_serves_the_default_directory_without_any_configuration(tmp_path: Path) -> None:
+    """Goal: `praison-store serve --port N` is enough. Method: a home of its own; what is stored is in it."""
+    with Served(tmp_path / "log", HOME=str(tmp_path)) as served, client(served) as asking:
+        asking.post("/query", json={"query": "Hello", "thread_id": "t"}).raise_for_status()
+        assert (tmp_path / ".praison" / "sessions" / "t.json").exists()
+        assert 0 == served.stop()
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if line.startswith("{")]
+    assert [200] == [line["status"] for line in lines if line.get("route") == "/query"]
+
+
+def test_agents_named_on_the_command_line_answer(tmp_path: Path) -> None:
+    """Goal: --agent name=module:callable. Method: a module on PYTHONPATH."""
+    (tmp_path / "my_agents.py").write_text("def shout(messages):\n    return messages[-1]['content'].upper()\n")
+    with Served(tmp_path / "log", "--store", "memory://", "--agent", "shout=my_agents:shout",
+                PYTHONPATH=str(tmp_path)) as served, client(served) as asking:
+        assert "HELLO" == asking.post("/query", json={"query": "Hello"}).json()["answer"]
+        assert ["shout"] == [one["name"] for one in asking.get("/agents").json()["agents"]]
+
+
+def test_a_mistake_ends_it_with_one_line(tmp_path: Path) -> None:
+    """Goal: no trace, and the exit code of the table. Method: wrong flags, a wrong file, an open address."""
+    file = tmp_path / "config.yaml"
+    file.write_text("sessions:\n  timeout: 5\n")
+    for flags in (["--config", str(file)], ["--host", "0.0.0.0"], ["--agent", "x"], ["--store", "oracle://x"]):
+        ended = subprocess.run([sys.executable, "-m", "praison_store.cli", "serve", *flags], capture_output=True,
+                               text=True, check=False, timeout=LONGEST_S)
+        assert 2 == ended.returncode, ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert ended.stderr.startswith("error: ")
+
+
+def test_a_token_is_made_once_and_kept_as_a_hash(tmp_path: Path) -> None:
+    """Goal: what is printed is let in, and the file tells it nobody. Method: the two commands together."""
+    file = tmp_path / "tokens"
+    command = [sys.executable, "-m", "praison_store.cli", "token", "alice", "--file", str(file)]
+    token = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert token not in file.read_text()
+    assert 0o600 == file.stat().st_mode & 0o777
+    with Served(tmp_path / "log", "--store", "memory://", "--tokens", str(file)) as served, client(served) as asking:
+        header = {"Authorization": f"Bearer {token}"}
+        assert [200, 401] == [asking.get("/sessions", headers=one).status_code for one in (header, {})]
+        assert 0 == served.stop()
+    assert token not in (tmp_path / "log").read_text()
+
+
+def test_requests_that_began_are_finished_when_it_ends(tmp_path: Path) -> None:
+    """Goal: a graceful end loses nothing. Method: SIGTERM while an agent thinks; its answer comes and is stored."""
+    (tmp_path / "slow_agents.py").write_text(
+        "import pathlib, time\n\ndef slow(messages):\n"
+        f"    pathlib.Path({str(tmp_path / 'asked')!r}).touch()\n    time.sleep(1)\n    return 'done'\n")
+    with Served(tmp_path / "log", "--dir", str(tmp_path / "s"), "--agent", "slow=slow_agents:slow",
+                PYTHONPATH=str(tmp_path)) as served:
+        told: list[str] = []
+
+        def ask() -> None:
+            with client(served) as asking:
+                told.append(asking.post("/query", json={"query": "x", "thread_id": "t"}).json()["answer"])
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        while not (tmp_path / "asked").exists():
+            threading.Event().wait(0.01)
+        assert 0 == served.stop()
+        thread.join()
+    assert ["done"] == told
+    with DefaultSessionStore(str(tmp_path / "s")) as store:
+        assert ["x", "done"] == [one["content"] for one in store.get_chat_history("t")]
+
+
+def test_a_second_service_does_not_sweep_the_same_directory(tmp_path: Path) -> None:
+    """Goal: told who sweeps already. Method: two services with a time limit on one directory; then one that sweeps not."""
+    flags = ["--dir", str(tmp_path / "s"), "--timeout-hours", "1"]
+    with Served(tmp_path / "log", *flags) as served:
+        ended = subprocess.run([sys.executable, "-m", "praison_store.cli", "serve", "--port", "0", *flags],
+                               capture_output=True, text=True, check=False, timeout=LONGEST_S)
+        assert 9 == ended.returncode, ended.stderr
+        assert f"The process {served.process.pid} is a service" in " ".join(ended.stderr.split())
+        with Served(tmp_path / "log2", *flags, PRAISON_SERVER_CLEANUP_INTERVAL_MINUTES="0") as other:
+            assert 0 == other.stop()
+        with DefaultSessionStore(str(tmp_path / "s")) as store:
+            assert [] == store.check().problems
+        assert 0 == served.stop()
+    with Served(tmp_path / "log", *flags) as served:
+        assert 0 == served.stop()
+
+
+def test_a_killed_worker_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
+    """Goal: kill -9 under load. Method: two workers, 8 writers; one worker is killed twice, every 201 is looked for."""
+    with Served(tmp_path / "log", "--dir", str(tmp_path / "s"), "--workers", "2",
+                PRAISON_SERVER_RATE_PER_SECOND="0") as served:
+        acknowledged: list[tuple[str, str]] = []
+        stop = threading.Event()
+
+        def write(number: int) -> None:
+            with client(served) as asking:
+                thread_id, count = f"s{number % 4}", 0
+                while not stop.is_set():
+                    count += 1
+                    text = f"{number}.{count}"
+                    try:
+                        answer = asking.post(f"/sessions/{thread_id}/messages", json={
+                            "role": "user", "content": text, "message_id": text})
+                    except httpx.TransportError:
+                        continue  # its worker was killed; whether it is stored nobody promised
+                    assert 201 == answer.status_code, answer.text
+                    acknowledged.append((thread_id, text))
+
+        with client(served) as asking:
+            for number in range(4):
+                asking.put(f"/sessions/s{number}", json={"messages": []}).raise_for_status()
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for wanted in (100, 200):
+            while len(acknowledged) < wanted:
+                threading.Event().wait(0.01)
+            os.kill(served.workers()[0], signal.SIGKILL)
+        while len(acknowledged) < 400:
+            threading.Event().wait(0.01)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        with DefaultSessionStore(str(tmp_path / "s"), retention="keep_all") as store:
+            stored = {(one, message["content"]) for one in ("s0", "s1", "s2", "s3")
+                      for message in store.get_chat_history(one)}
+        assert set() == set(acknowledged) - stored
+        assert 0 == served.stop()
+
+
+def test_metrics_count_over_all_workers(tmp_path: Path) -> None:
+    """Goal: one number, whoever is asked. Method: 40 requests to two workers, each answer of /metrics alike."""
+    with Served(tmp_path / "log", "--dir", str(tmp_path / "s"), "--workers", "2") as served:
+        for _ in range(40):
+            httpx.get(f"{served.url}/agents", timeout=60).raise_for_status()
+        for _ in range(6):
+            text = httpx.get(f"{served.url}/metrics", timeout=60).text
+            counted = [line for line in text.splitlines()
+                       if line.startswith("praison_store_requests_total") and 'route="/agents"' in line]
+            assert [40.0] == [float(line.split()[-1]) for line in counted]
+        assert 0 == served.stop()
