@@ -437,3 +437,25 @@ def test_what_stands_for_a_plain_value_is_saved_once(odd: str, tmp_path: Path) -
         await other.cleanup()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_D3_a_session_begun_anew_meanwhile_is_not_overwritten(rounds: int, tmp_path: Path) -> None:
+    """Goal: nobody's acknowledged message is lost to an old copy. Method: another deletes and begins anew, to the same revision."""
+
+    async def scenario(manager: SessionManager) -> None:
+        store = DefaultSessionStore(tmp_path)
+        for number in range(rounds):
+            store.add_user_message("s", f"old {number}")
+        session = await manager.get_or_create_session("s")
+        store.delete_session("s")
+        for number in range(rounds):
+            store.add_user_message("s", f"new {number}")
+        session.messages[0].content = "edited"
+        with pytest.raises(RevisionConflictError):
+            await manager.close_session("s")
+        assert [f"new {number}" for number in range(rounds)] == [one["content"] for one in store.get_chat_history("s")]
+        store.delete_session("s")
+        session.is_deleted = True
+
+    managed(tmp_path, scenario)

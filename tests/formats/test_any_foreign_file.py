@@ -169,6 +169,14 @@ def test_D5_a_flipped_or_missing_piece_of_a_file_is_answered_or_refused_typed(da
     try_everything(damaged if b"precious" in damaged else damaged.replace(b"precious", b""), write)
 
 
+@pytest.mark.parametrize("write", sorted(set(WRITES) - {"clear", "delete", "set"}))
+def test_D5_two_messages_run_into_one_are_damage(write: str) -> None:
+    """Goal: no words are lost to a name that stands twice. Method: the end of one message and the beginning of the next cut out."""
+    header = b'{"session_id":"s","agent_name":"a","user_id":null,"created_at":"c","updated_at":"u","revision":2,"message_count":3,"archived_bytes":0,"metadata":{},"messages":[\n'
+    lines = b'{"role":"user","content":"precious","role":"assistant","content":null,"tool_calls":[{"id":"1"}]},\n{"role":"user","content":"hello"}\n]}\n'
+    try_everything(header + lines, write)
+
+
 @modest
 @given(st.binary(max_size=80), st.integers(0, 200), st.sampled_from(sorted(WRITES)))
 def test_D5_any_archive_is_answered_or_refused_typed(raw: bytes, counted: int, write: str) -> None:

@@ -112,4 +112,5 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
 
     names = zipfile.ZipFile(wheel).namelist()
     modules = {f"praison_store/{name}" for name in source.modules()}
-    assert modules | {"praison_store/py.typed"} == {name for name in names if ".dist-info/" not in name}
+    page = {path.relative_to(source.ROOT).as_posix() for path in (source.ROOT / "praison_store" / "server" / "page").iterdir()}
+    assert modules | page | {"praison_store/py.typed"} == {name for name in names if ".dist-info/" not in name}

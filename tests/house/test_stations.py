@@ -51,8 +51,9 @@ def test_imports_point_down_only(name: str) -> None:
 HOMES = {
     "orjson": ("codec/",), "filelock": ("disk/seam.py", "disk/lock.py"), "portalocker": ("disk/", "engines/jsonl"),
     "sqlalchemy": ("engines/sql", "aio/sql.py"), "httpx": ("engines/http", "aio/http.py"), "typer": ("cli/",),
-    "rich": ("cli/",), "fastapi": ("server/",), "asyncio": ("aio/", "agent/awaited.py"), "sqlite3": (), "pickle": (), "fcntl": (),
-    "tempfile": ("cli/demo",), "shutil": ("cli/",), "subprocess": ("cli/demo",),
+    "rich": ("cli/",), "fastapi": ("server/",), "starlette": ("server/",), "uvicorn": ("server/",), "prometheus_client": ("server/",),
+    "yaml": ("server/",), "asyncio": ("aio/", "agent/", "server/"), "sqlite3": (), "pickle": (), "fcntl": (),
+    "tempfile": ("cli/demo", "server/running"), "shutil": ("cli/",), "subprocess": ("cli/demo",),
     "multiprocessing": ("cli/demo",), "requests": (), "pydantic": ("server/", "integrations/"),
 }
 
@@ -70,7 +71,8 @@ DISK_CALLS = {f"os.{call}" for call in (
 )}
 CLOCKS = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "time.gmtime",
           "time.localtime", "date.today", "datetime.datetime", "time.strftime", "time_module.time"}
-CLOCK_HOMES = ("store.py", "disk/seam.py", "model/message.py", "model/session.py", "manager.py", "aio/", "agent/", "db/", "cli/")
+CLOCK_HOMES = ("store.py", "disk/seam.py", "model/message.py", "model/session.py", "manager.py", "aio/", "agent/", "db/", "integrations/", "server/",
+               "cli/")
 
 
 def test_files_are_changed_in_disk_only() -> None:

@@ -83,12 +83,13 @@ def assert_all_there(url: str, writers: int, count: int) -> None:
 
 @pytest.mark.parametrize("place", URLS)
 @pytest.mark.parametrize("policy", [ALL, ARCHIVE], ids=["keep_all", "archive"])
-def test_D3_eight_processes_on_one_session_lose_nothing(place: str, policy: Any, tmp_path: Path) -> None:
-    """Goal: turns across processes, tables and session made by the first. Method: 8 x 100 messages, all counted."""
+@pytest.mark.parametrize("count", [25, pytest.param(100, marks=pytest.mark.long)])
+def test_D3_eight_processes_on_one_session_lose_nothing(place: str, policy: Any, count: int, tmp_path: Path) -> None:
+    """Goal: turns across processes, tables and session made by the first. Method: 8 writers, all messages counted."""
     url = URLS[place](tmp_path)
-    jobs: list[Job] = [(append_all, (url, f"w{number}", 100, policy)) for number in range(8)]
-    assert [100] * 8 == run_all(jobs, start="spawn")
-    assert_all_there(url, 8, 100)
+    jobs: list[Job] = [(append_all, (url, f"w{number}", count, policy)) for number in range(8)]
+    assert [count] * 8 == run_all(jobs, start="spawn")
+    assert_all_there(url, 8, count)
 
 
 @pytest.mark.parametrize("place", URLS)

@@ -56,6 +56,7 @@ def adding(store: DefaultSessionStore) -> None:
 def reading(store: DefaultSessionStore) -> None:
     """Read by every way out."""
     assert_type(store.get_chat_history("s", max_messages=5), list[dict[str, Any]])
+    assert_type(store.get_chat_history("s", max_tokens=9, count=len), list[dict[str, Any]])
     assert_type(store.get_working_history("s", 5), list[dict[str, Any]])
     assert_type(store.get_session("s"), SessionData)
     assert_type(store.get_archived_messages("s"), list[SessionMessage])
@@ -161,6 +162,7 @@ def named(path: Path) -> None:
 def talking(store: DefaultSessionStore) -> None:
     """Talk to an agent."""
     agent = Agent("a", "Be brief.", llm=lambda messages: str(len(messages)), session_id="s", user_id="u", store=store)
+    agent.close()
     assert_type((agent.start("x"), agent.chat("x"), agent.run("x")), tuple[str, str, str])
     assert_type(agent.history, list[dict[str, Any]])
 
