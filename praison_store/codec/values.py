@@ -48,12 +48,16 @@ def loads_any(raw: bytes | bytearray) -> tuple[Any, bool]:
     Raises:
         ValueError: Not JSON, or nested too deep to read.
     """
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        # The standard library reads more than orjson, so its word is asked before a file is called damaged.
+        return loads_extended(raw), True
     if _LONG_INTEGER not in raw.translate(_DIGITS):
-        try:
-            return orjson.loads(raw), False
-        except orjson.JSONDecodeError:
-            pass  # the standard library reads more than orjson, so its word is asked before a file is called damaged
-    return loads_extended(raw), True
+        return value, False
+    exact = loads_extended(raw)
+    # By their texts: a large integer equals the float that orjson makes of it.
+    return exact, repr(value) != repr(exact)
 
 
 def loads_extended(raw: bytes | bytearray) -> Any:

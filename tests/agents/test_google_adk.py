@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from google.adk.auth.auth_credential import AuthCredential, AuthCredentialTypes
-from google.adk.errors._stale_session_error import StaleSessionError
 from google.adk.errors.already_exists_error import AlreadyExistsError
 from google.adk.errors.session_not_found_error import SessionNotFoundError
 from google.adk.events.event import Event
@@ -434,25 +433,18 @@ def test_a_copy_elsewhere_is_not_listed(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def append_many(path: Path, number: int, together: Any, refused: Any) -> None:
-    """Append events with state of every scope to ours and to ADK's, as one of several processes; count what ADK's refuses."""
-    async def main(service: BaseSessionService) -> Session:
+def append_many(path: Path, number: int, together: Any) -> None:
+    """Append events with state of every scope, as one of several processes."""
+    async def main() -> None:
+        service = service_at(path)
         session = await seen_by(service)
         together.wait(LONGEST_S)  # each has read before any of them adds
         for turn in range(10):
             name = f"{number}-{turn}"
             delta = {name: turn, f"app:{name}": turn, f"user:{name}": turn}
-            try:
-                await service.append_event(session, said(name, actions=EventActions(state_delta=delta)))
-            except StaleSessionError:
-                assert isinstance(service, SqliteSessionService)
-                with refused.get_lock():
-                    refused.value += 1
-        return session
+            await service.append_event(session, said(name, actions=EventActions(state_delta=delta)))
 
-    session = asyncio.run(main(service_at(path)))
-    assert [f"{number}-{turn}" for turn in range(10)] == [text for text in texts(session) if text.startswith(f"{number}-")]
-    asyncio.run(main(SqliteSessionService(str(path / "theirs.db"))))
+    asyncio.run(main())
 
 
 def texts(session: Session) -> list[str]:
@@ -460,14 +452,13 @@ def texts(session: Session) -> list[str]:
     return [event.content.parts[0].text or "" for event in session.events if event.content and event.content.parts]
 
 
-def test_D3_many_processes_share_a_session_where_adks_own_goes_stale(tmp_path: Path) -> None:
-    """Goal: every event and every delta lands. Method: 4 processes of 10 events, on ours and on ADK's SqliteSessionService."""
+def test_D3_many_processes_share_a_session_that_each_read_before(tmp_path: Path) -> None:
+    """Goal: every event and every delta lands, and none is refused as stale. Method: 4 processes of 10 events."""
     context = multiprocessing.get_context("spawn")
-    ours, theirs = service_at(tmp_path), SqliteSessionService(str(tmp_path / "theirs.db"))
-    for service in (ours, theirs):
-        asyncio.run(service.create_session(**NAMES))
-    together, refused = context.Barrier(4), context.Value("i", 0)
-    workers = [context.Process(target=append_many, args=(tmp_path, number, together, refused)) for number in range(4)]
+    ours = service_at(tmp_path)
+    asyncio.run(ours.create_session(**NAMES))
+    together = context.Barrier(4)
+    workers = [context.Process(target=append_many, args=(tmp_path, number, together)) for number in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -477,8 +468,6 @@ def test_D3_many_processes_share_a_session_where_adks_own_goes_stale(tmp_path: P
     names = [f"{number}-{turn}" for number in range(4) for turn in range(10)]
     assert names == sorted(texts(found))
     assert {prefix + name for name in names for prefix in ("", "app:", "user:")} == set(found.state)
-    kept = len(asyncio.run(seen_by(theirs)).events)
-    assert (40 - kept, True) == (refused.value, 0 < refused.value), "the comparison is void"
 
 
 RUN = """

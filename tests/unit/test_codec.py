@@ -61,7 +61,7 @@ def test_D5_what_is_no_session_is_refused_by_decode(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(("raw", "value", "extended"), [
-    (b'{"n": 1234567890123456789012}', 1234567890123456789012, True), (b'{"n": 9223372036854775807}', 2**63 - 1, True),
+    (b'{"n": 1234567890123456789012}', 1234567890123456789012, True), (b'{"n": 9223372036854775807}', 2**63 - 1, False),
     (b'{"n": "\\ud800"}', "\ud800", True), (b'{"n": Infinity}', math.inf, True),
     (b'{"n": 1}', 1, False), (b'{"n": 123456789012345678}', 123456789012345678, False),
 ])
@@ -182,7 +182,8 @@ def test_D6_a_file_is_read_exactly_where_it_says_so_or_has_to_be(raw: bytes, ext
 
 
 @pytest.mark.parametrize(("text", "extended"), [
-    ("9" * 20, True), ("-" + "9" * 19, True), ('"' + "/" * 30 + '"', False), ('"' + ":" * 30 + '"', False),
+    ("9" * 20, True), ("-" + "9" * 19, True), ("1" + "0" * 18, False), (str(2**64 - 1), False), (str(2**64), True),
+    ('"' + "/" * 30 + '"', False), ('"' + ":" * 30 + '"', False),
 ])
 def test_D6_an_integer_past_64_bits_is_exact_whatever_its_digits(text: str, extended: bool) -> None:
     """Goal: no digit is lost, and nothing else takes the slow way. Method: nines, and the letters beside the digits."""
