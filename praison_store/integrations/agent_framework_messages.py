@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import InvalidMessageError, shown
-from ..model.formats.chat import call_of, json_text
+from ..model.formats.chat import call_of, function_of, json_text
 from ..model.formats.parts import kind_of, of_data_url, parts_of, picture_of, shortest
 from ..model.message import Record
 from ..model.values import storable
@@ -128,7 +128,7 @@ def _of_chat(said: Record) -> Message:
         return Message("tool", [result])
     contents = [one for part in parts_of(content) for one in _content_of(part)]
     for call in said.get("tool_calls") or ():
-        function = call.get("function") or {}
+        function = function_of(call)
         contents.append(Content.from_function_call(
             str(call.get("id") or ""), str(function.get("name") or ""), arguments=function.get("arguments")))
     return Message(str(said["role"]), contents, author_name=said.get("name"))

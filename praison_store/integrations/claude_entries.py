@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import InvalidMessageError, shown
 from ..model.formats import from_anthropic, to_anthropic
 from ..model.message import Record, SessionMessage, records_of
-from ..model.session import SessionData, iso_utc
+from ..model.session import SessionData, said_at
 from ..model.values import storable
 from .beside import AFTER, Told, put_beside, told_in
 
@@ -116,7 +116,7 @@ def _of_others(told: Told, session_id: str, before: Sequence[Mapping[str, Any]])
         found.append({
             "parentUuid": parent, "isSidechain": False, "userType": "external", "sessionId": session_id,
             "type": message["role"], "message": said, "uuid": name,
-            "timestamp": iso_utc(told.records[0].get("timestamp") or 0.0).replace("+00:00", "Z"),
+            "timestamp": said_at(told.records[0]).replace("+00:00", "Z"),
         })
         parent = name
     return found

@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from ..errors import InvalidMessageError
 from ..model.formats import arguments_of, to_openai_chat
-from ..model.formats.chat import call_of, json_text
+from ..model.formats.chat import call_of, function_of, json_text
 from ..model.formats.parts import data_url, of_data_url, parts_of, picture_of
 from ..model.message import Record, records_of
 from ..model.values import storable
@@ -84,7 +84,7 @@ def as_json(value: Any, where: str) -> Any:
 def names_of_calls(records: Sequence[Record]) -> dict[str, str]:
     """Return which tool each call of our form was for."""
     calls = [call for record in records for call in record.get("tool_calls") or () if isinstance(call, Mapping)]
-    return {str(call.get("id")): str((call.get("function") or {}).get("name")) for call in calls}
+    return {str(call.get("id")): str(function_of(call).get("name")) for call in calls}
 
 
 def _events(told: Told, author: str, names: Mapping[str, str], since_s: float | None) -> list[Event]:
@@ -155,7 +155,7 @@ def _foreign_parts(message: Record, names: Mapping[str, str]) -> list[Record]:
         else:
             parts.append({"text": part["text"] if "text" in part else json_text(part)})
     for call in message.get("tool_calls") or ():
-        function = call.get("function") or {}
+        function = function_of(call)
         parts.append({"function_call": {"id": call.get("id"), "name": function.get("name"),
                                         "args": arguments_of(function.get("arguments"))}})
     return parts

@@ -10,7 +10,7 @@ from typing import Any
 from ..aio.threads import in_thread
 from ..errors import InvalidMessageError, shown
 from ..model.formats import arguments_of, to_openai_chat
-from ..model.formats.chat import call_of
+from ..model.formats.chat import call_of, function_of
 from ..model.formats.parts import kind_of
 from ..model.message import Record
 from ..model.values import storable
@@ -154,8 +154,9 @@ def _of_chat(message: Mapping[str, Any]) -> BaseMessage:
     if kind == "ai":
         said = {name: message[name] for name in ("refusal", "audio", "function_call") if message.get(name)}
         calls = [
-            {"name": call["function"].get("name") or "", "args": arguments_of(call["function"].get("arguments")),
-             "id": call.get("id"), "type": "tool_call"} for call in message.get("tool_calls") or ()]
+            {"name": function.get("name") or "", "args": arguments_of(function.get("arguments")), "id": call.get("id"),
+             "type": "tool_call"}
+            for call in message.get("tool_calls") or () for function in (function_of(call),)]
         return AIMessage(**data, additional_kwargs=said, tool_calls=calls)
     if kind == "tool":
         data["tool_call_id"] = message.get("tool_call_id") or ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import InvalidMessageError, shown
 from ..model.formats import arguments_of, to_openai_chat
-from ..model.formats.chat import call_of
+from ..model.formats.chat import call_of, function_of
 from ..model.formats.parts import data_url, kind_of, of_data_url, parts_of, picture_of, shortest
 from ..model.message import Record
 from ..model.values import NESTING_LEVELS, storable
@@ -259,7 +259,7 @@ def _of_chat(said: Record) -> ChatMessage:
     role = said["role"] if said["role"] in _KNOWN_ROLES else "user"
     blocks: list[ContentBlock] = [block for part in parts_of(said.get("content")) for block in _block_of(part)]
     for call in said.get("tool_calls") or ():
-        function = call.get("function") or {}
+        function = function_of(call)
         blocks.append(ToolCallBlock(tool_call_id=call.get("id"), tool_name=function.get("name") or "",
                                     tool_kwargs=arguments_of(function.get("arguments"))))
     kwargs = {name: said[name] for name in ("tool_call_id", "name") if said.get(name)}

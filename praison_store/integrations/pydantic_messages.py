@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from ..model.formats import to_openai_chat
-from ..model.formats.chat import call_of, json_text
+from ..model.formats.chat import call_of, function_of, json_text
 from ..model.formats.parts import data_url, kind_of, of_data_url, parts_of, shortest
 from ..model.message import Record
 from ..model.recall import text_of
-from ..model.session import iso_utc
+from ..model.session import said_at
 
 
 def said_in(message: Mapping[str, Any]) -> list[Record]:
@@ -48,8 +48,8 @@ def messages_of(records: Sequence[Record], names: dict[str, str]) -> list[Record
     found = []
     for message in to_openai_chat(records):
         for call in message.get("tool_calls") or ():
-            names[str(call.get("id"))] = str((call.get("function") or {}).get("name"))
-        when = iso_utc(records[0].get("timestamp") or 0.0)
+            names[str(call.get("id"))] = str(function_of(call).get("name"))
+        when = said_at(records[0])
         found.append(_response(message, when) if message["role"] == "assistant" else _request(message, when, names))
     return found
 
@@ -150,7 +150,7 @@ def _response(message: Record, when: str) -> Record:
     texts = [content] if isinstance(content, str) else [text_of([part]) for part in parts_of(content)]
     parts: list[Record] = [{"part_kind": "text", "content": text} for text in texts if text]
     for call in message.get("tool_calls") or ():
-        function = call.get("function") or {}
+        function = function_of(call)
         parts.append({"part_kind": "tool-call", "tool_name": str(function.get("name")),
                       "args": function.get("arguments"), "tool_call_id": str(call.get("id"))})
     return {"kind": "response", "parts": parts, "timestamp": when}

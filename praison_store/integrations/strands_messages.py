@@ -9,10 +9,10 @@ from strands.types.session import SessionMessage
 
 from ..errors import InvalidMessageError, shown
 from ..model.formats import arguments_of, to_openai_chat
-from ..model.formats.chat import call_of, json_text
+from ..model.formats.chat import call_of, function_of, json_text
 from ..model.formats.parts import data_url, of_data_url, parts_of, picture_of
 from ..model.message import Record
-from ..model.session import iso_utc
+from ..model.session import said_at
 from ..model.values import storable
 from .beside import Told, put_beside, said_in_parts, told_in
 
@@ -123,7 +123,7 @@ def _part_of(block: Mapping[str, Any]) -> list[Record]:
 
 def _foreign(records: Sequence[Record], first_id: int) -> Iterator[Numbered]:
     """Yield messages of another origin; results that follow each other are one message, as Bedrock wants them."""
-    at = iso_utc(float(records[0].get("timestamp") or 0.0)) if records else ""
+    at = said_at(records[0]) if records else ""
     messages: list[Record] = []
     for message in to_openai_chat(records):
         role, content = message["role"], message.get("content")
@@ -144,7 +144,7 @@ def _foreign(records: Sequence[Record], first_id: int) -> Iterator[Numbered]:
 
 
 def _use(call: Mapping[str, Any]) -> Record:
-    function = call.get("function") or {}
+    function = function_of(call)
     return {"toolUse": {"toolUseId": str(call.get("id")), "name": str(function.get("name")),
                         "input": arguments_of(function.get("arguments"))}}
 

@@ -38,6 +38,14 @@ def time_text(value: Any) -> str:
         return str(value)  # no time a calendar has
 
 
+def said_at(record: Mapping[str, Any]) -> str:
+    """Return when a message was said, as ISO-8601 text; 1970 where it tells no time a calendar has."""
+    try:
+        return iso_utc(float(record.get("timestamp") or 0.0))
+    except (TypeError, ValueError, OverflowError, OSError):
+        return iso_utc(0.0)
+
+
 def _stamp() -> str:
     return iso_utc(time.time())
 

@@ -124,3 +124,20 @@ def test_every_adapter_reads_what_every_other_wrote(reader: str, tmp_path: Path)
     assert [] == [word for word, place in zip(words, places, strict=True) if place < 0]
     assert sorted(places) == places
     assert all(f"{name}-call" in read for name in WRITERS)
+
+
+@pytest.mark.parametrize("reader", list(READERS))
+def test_every_adapter_reads_what_others_seldom_write(reader: str, tmp_path: Path) -> None:
+    """Goal: one odd message hides no conversation. Method: a custom tool's call, and times that no calendar has."""
+    store = DefaultSessionStore(tmp_path, durability="process", max_messages=1000)
+    call = {"id": "the-call", "type": "custom", "custom": {"name": "shell", "input": "the-input"}}
+    store.add_messages("s", [
+        {"role": "user", "content": "the-question", "timestamp": 1.7e18},
+        {"role": "assistant", "content": None, "tool_calls": [call], "timestamp": -1e300},
+        {"role": "tool", "content": "the-result", "tool_call_id": "the-call", "timestamp": 0.0},
+        {"role": "assistant", "content": "the-answer", "timestamp": 1e15},
+    ])
+    read = repr(READERS[reader](store))
+    places = [read.find(word) for word in ("the-question", "the-input", "the-result", "the-answer")]
+    assert 0 <= min(places)
+    assert sorted(places) == places
