@@ -56,7 +56,7 @@ def migrate(
     if source == target:
         raise InvalidArgumentError("FROM and TO are the same store: name two.")
     tally = Tally()
-    with open_existing(source) as old, open_or_make(target) as new:
+    with open_existing(source, "FROM") as old, open_or_make(target) as new:
         infos = list(old.engine.find(namespace=None))
         tally.left_out = max(old.engine.count(namespace=None) - len(infos), 0)
         with progress("Copying", len(infos)) as advance:

@@ -26,10 +26,12 @@ _OF_FILES = ("", "file", "jsonl")
 SessionId = Annotated[str, typer.Argument(metavar="ID", help="The session's id; `praison-store list` shows them.")]
 
 
-def open_existing(directory: str | None) -> DefaultSessionStore:
+def open_existing(directory: str | None, named_by: str = "--dir") -> DefaultSessionStore:
     """
     Return a store on a directory that is there, or on a URL; reading never makes a directory.
 
+    Args:
+        named_by: what the user gives to name another one.
     Raises:
         StoreReadError: There is no such directory.
     """
@@ -42,10 +44,10 @@ def open_existing(directory: str | None) -> DefaultSessionStore:
     if os.path.isdir(path):
         return open_or_make(directory)
     if os.path.exists(path):
-        message = f"This is no directory: {path}. --dir names another one."
+        message = f"This is no directory: {path}. {named_by} names another one."
         raise StoreReadError(message, path=path, cause=NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
     raise StoreReadError(
-        f"No such directory: {path}. It is made when something is first stored; --dir names another one, and "
+        f"No such directory: {path}. It is made when something is first stored; {named_by} names another one, and "
         f"`praison-store demo` shows how it works.",
         path=path, cause=FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)),
     )

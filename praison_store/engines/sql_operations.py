@@ -18,7 +18,7 @@ from ..model.message import Record, llm_message
 from ..model.session import SessionData, iso_utc
 from ..model.session_id import SessionKey
 from ..retention import Policy
-from . import sql_leases, sql_window
+from . import sql_direct, sql_leases, sql_window
 from .refusals import check_revision
 from .sql_rows import (
     check_counts,
@@ -155,9 +155,9 @@ def delete(
 # ---- the steps, for `sql_changes` too ----------------------------------------------------------------------------
 
 
-def row_of(conn: Connection, identity: str, *, for_update: bool = False) -> Any:
+def row_of(conn: Connection, identity: str, *, for_update: bool = False) -> SimpleNamespace | None:
     """Return the row of a session; None where there is none. Raises DamagedRowError where a count is none."""
-    row = conn.execute(_ROW_LOCKED if for_update else _ROW, {"identity": identity}).first()
+    row = sql_direct.first(conn, _ROW_LOCKED if for_update else _ROW, {"identity": identity})
     if row is not None:
         check_counts(row)
     return row
@@ -174,7 +174,7 @@ def locked(conn: Connection, key: SessionKey, now: str) -> SimpleNamespace:
     for _ in range(_TRIES):
         row = row_of(conn, identity, for_update=True)
         if row is not None:
-            return SimpleNamespace(**row._mapping)
+            return row
         fresh = SessionData(key.session_id, created_at=now, updated_at=now)
         values = {
             "id": identity, "namespace": text_in(key.namespace), "name": text_in(key.session_id), "revision": 0,
@@ -186,7 +186,7 @@ def locked(conn: Connection, key: SessionKey, now: str) -> SimpleNamespace:
         conn.execute(_insert_or_ignore(conn).values(values))
     row = row_of(conn, identity, for_update=True)
     if row is not None:
-        return SimpleNamespace(**row._mapping)
+        return row
     shown = conn.engine.url.render_as_string(hide_password=True)
     raise LockTimeoutError(
         f"{shown}: {key.session_id!r} was made and deleted by others {_TRIES} times, each time first. Nothing was "
@@ -209,12 +209,12 @@ def insert(conn: Connection, session: SimpleNamespace, rows: list[dict[str, Any]
         session.size_bytes += row["size_bytes"]
         row["session_id"], row["seq"] = session.id, session.last_seq
     if rows:
-        conn.execute(_ADDED, rows if len(rows) > 1 else rows[0])
+        sql_direct.write(conn, _ADDED, rows)
 
 
 def save(conn: Connection, identity: str, changed: Mapping[str, Any]) -> None:
     """Write columns of a session's row, as its newest write of all."""
-    conn.execute(_SAVED[conn.dialect.name], {"identity": identity, **changed})
+    sql_direct.write(conn, _SAVED[conn.dialect.name], [{"identity": identity, **changed}])
 
 
 def _not_stored(conn: Connection, identity: str, messages: Sequence[Record]) -> list[Record]:

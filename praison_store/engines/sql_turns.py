@@ -21,7 +21,7 @@ from ..errors import (
     StoreReadError,
     StoreWriteError,
 )
-from . import sql_tables
+from . import sql_direct, sql_tables
 from .contract import Capabilities
 from .sql_rows import DamagedRowError
 from .sql_tables import Schema
@@ -150,7 +150,7 @@ def _begin(conn: Connection) -> None:
     writes = conn.get_execution_options().get("writes")
     if conn.dialect.name == "sqlite":
         # A write takes its turn at once: one that read first is refused where another wrote in between.
-        conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        sql_direct.begin(conn, "BEGIN IMMEDIATE" if writes else "BEGIN")
     elif conn.dialect.name == "mysql" and not writes:
         conn.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # several tables, one state
 

@@ -115,13 +115,17 @@ async def read_messages(
 async def add_messages(
     session_id: SessionId, given: NewMessages, who: Asker, service: TheService, namespace: Namespace = None
 ) -> Response:
-    """Store messages behind those that are there, all or none; one with a `message_id` is stored once."""
+    """
+    Store messages behind those that are there, all or none.
+
+    Each is acknowledged; one whose `message_id` is there already is not stored a second time.
+    """
     key = await service.key(who, session_id, namespace)
     messages = given.messages if given.messages is not None else [given.model_extra or {}]
     if not messages:
         raise InvalidMessageError("messages is empty: send one at least.", where="messages")
     revision = await service.append(key, records_of(messages, time.time(), new=True))
-    return Answer({"session_id": session_id, "revision": revision, "added": len(messages)}, 201)
+    return Answer({"session_id": session_id, "revision": revision, "accepted": len(messages)}, 201)
 
 
 @router.get("/search", responses={**COMMON, 200: {"description": "Sessions with the best match of each"}})

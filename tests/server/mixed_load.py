@@ -23,7 +23,7 @@ async def read(session_id: str):
 @app.post("/sessions/{{session_id}}/messages", status_code=201)
 async def write(session_id: str, request: Request):
     json.loads(await request.body())
-    return Response(b'{{"session_id":"s","revision":100,"added":1}}', 201, media_type="application/json")
+    return Response(b'{{"session_id":"s","revision":100,"accepted":1}}', 201, media_type="application/json")
 '''
 
 

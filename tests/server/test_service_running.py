@@ -11,9 +11,14 @@ import threading
 from pathlib import Path
 
 import httpx
+import pytest
 from served_processes import LONGEST_S, Served, client
 
 from praison_store import DefaultSessionStore
+from praison_store.engines.urls import from_url
+
+sys.path.append(str(Path(__file__).parents[1] / "contract"))
+from sql_places import postgresql_url
 
 
 def test_it_serves_the_default_directory_without_any_configuration(tmp_path: Path) -> None:
@@ -102,10 +107,11 @@ def test_a_second_service_does_not_sweep_the_same_directory(tmp_path: Path) -> N
         assert 0 == served.stop()
 
 
-def test_a_killed_worker_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["json", "postgresql"])
+def test_a_killed_worker_loses_nothing_it_acknowledged(kind: str, tmp_path: Path) -> None:
     """Goal: kill -9 under load. Method: two workers, 8 writers; one worker is killed twice, every 201 is looked for."""
-    with Served(tmp_path / "log", "--dir", str(tmp_path / "s"), "--workers", "2",
-                PRAISON_SERVER_RATE_PER_SECOND="0") as served:
+    url = str(tmp_path / "s") if kind == "json" else postgresql_url(tmp_path)
+    with Served(tmp_path / "log", "--store", url, "--workers", "2", PRAISON_SERVER_RATE_PER_SECOND="0") as served:
         acknowledged: list[tuple[str, str]] = []
         stop = threading.Event()
 
@@ -138,7 +144,8 @@ def test_a_killed_worker_loses_nothing_it_acknowledged(tmp_path: Path) -> None:
         stop.set()
         for thread in threads:
             thread.join()
-        with DefaultSessionStore(str(tmp_path / "s"), retention="keep_all") as store:
+        db = from_url(url) if kind == "postgresql" else None
+        with DefaultSessionStore(str(tmp_path / "s"), retention="keep_all", db=db) as store:
             stored = {(one, message["content"]) for one in ("s0", "s1", "s2", "s3")
                       for message in store.get_chat_history(one)}
         assert set() == set(acknowledged) - stored
