@@ -19,7 +19,6 @@ from .model.filters import ComparisonFilter
 from .model.message import Content, Record, SessionMessage, new_record, records_of
 from .model.session import SessionData, SessionHit, SessionSummary, new_checkpoint
 from .model.session_id import key_of
-from .model.tokens import within
 from .model.values import storable
 from .retention import POLICIES, policy_named
 
@@ -137,7 +136,11 @@ class DefaultSessionStore:
         """
         tokens = arguments.at_least(max_tokens, "max_tokens", 1, none=True)
         history = self.engine.history(key_of(session_id), self._newest(max_messages))
-        return history if tokens is None and count is None else within(history, tokens, count)
+        if tokens is None and count is None:
+            return history
+        from .model.tokens import within  # seldom wanted, and every program would wait for it
+
+        return within(history, tokens, count)
 
     def get_session(self, session_id: str) -> SessionData:
         """Return the session with its window of messages; an empty one, with revision 0, for an unknown id."""
