@@ -53,7 +53,7 @@ class AsyncSqlEngine:
     """
 
     def __init__(
-        self, url: str, *, lock_timeout_s: float = 5.0, pool_size: int = 5, compress: bool = False, create: bool = True
+        self, url: str, *, lock_timeout_s: float = 5.0, pool_size: int = 15, compress: bool = False, create: bool = True
     ) -> None:
         self._url = sql_urls.database_url(url, awaited=True)
         self._place = sql_turns.place_of(self._url, lock_timeout_s)

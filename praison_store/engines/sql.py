@@ -42,7 +42,8 @@ class SqlEngine:
 
     Args:
         url: see `sql_urls.database_url`. lock_timeout_s: how long a write waits for its turn, and for a connection.
-        pool_size: how many connections stay open. compress: keep contents over 1 KiB compressed.
+        pool_size: how many connections there are at most; each is opened when it is wanted, and kept.
+        compress: keep contents over 1 KiB compressed.
         create: make missing tables with the first call; False leaves that to `setup_models`.
     Promise: one transaction a call. Usable from several threads, and in a forked child.
     Raises:
@@ -50,7 +51,7 @@ class SqlEngine:
     """
 
     def __init__(
-        self, url: str, *, lock_timeout_s: float = 5.0, pool_size: int = 5, compress: bool = False, create: bool = True
+        self, url: str, *, lock_timeout_s: float = 5.0, pool_size: int = 15, compress: bool = False, create: bool = True
     ) -> None:
         parsed = sql_urls.database_url(url, awaited=False)
         self._place = sql_turns.place_of(parsed, lock_timeout_s)

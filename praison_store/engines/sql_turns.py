@@ -61,7 +61,8 @@ def place_of(url: URL, lock_timeout_s: float) -> Place:
 def options_of(url: URL, pool_size: int, lock_timeout_s: float) -> dict[str, Any]:
     """Return how an engine of a URL is made, but for the kind of its pool."""
     if not _is_memory(url):
-        return {"pool_size": pool_size, "pool_timeout": max(lock_timeout_s, 0.1)}
+        # No overflow: what SQLAlchemy opens beyond the pool it closes after one turn, and under load most are beyond.
+        return {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": max(lock_timeout_s, 0.1)}
     # A database in memory is its connection's; one connection, lent to one caller at a time, is one database.
     return {"pool_size": 1, "max_overflow": 0, "pool_timeout": max(lock_timeout_s, 0.1),
             "connect_args": {"check_same_thread": False}}

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
-from served_processes import LONGEST_S, Served, client
+import uvicorn
+from served_processes import LONGEST_S, Served, client, free_port
 
 from praison_store import DefaultSessionStore
 from praison_store.engines.urls import from_url
+from praison_store.server.running import ClosingProtocol
 
 sys.path.append(str(Path(__file__).parents[1] / "contract"))
 from sql_places import postgresql_url
@@ -150,6 +154,29 @@ def test_a_killed_worker_loses_nothing_it_acknowledged(kind: str, tmp_path: Path
                       for message in store.get_chat_history(one)}
         assert set() == set(acknowledged) - stored
         assert 0 == served.stop()
+
+
+def test_answers_leave_at_once_on_a_socket_of_several_workers() -> None:
+    """Goal: no wait for an acknowledgement. Method: the socket uvicorn makes for its workers; the option of a connection."""
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    config = uvicorn.Config(app, http=ClosingProtocol, port=free_port(), lifespan="off", log_level="error")
+    server, listening = uvicorn.Server(config), config.bind_socket()
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{config.port}", timeout=60) as asking:
+            assert 204 == asking.get("/").status_code
+            options = [one.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                       for one in server.server_state.connections]
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+    assert [1] == [bool(option) for option in options]
 
 
 def test_metrics_count_over_all_workers(tmp_path: Path) -> None:
