@@ -135,8 +135,8 @@ class PraisonSessionRepository(SessionRepository):
         Store a message behind the others, under its id or, where that is taken, under the next free one.
 
         Shape: an id below the greatest one counts as taken, and so do those that messages of another origin are listed
-        under. The id is written into `session_message`. The same
-        message once more (id, `tracking_id` and time) is acknowledged, not stored twice.
+        under. The id is written into `session_message`. The same message once more (id, `tracking_id` and time) is
+        acknowledged, not stored twice, as long as it is in the window.
         Raises:
             SessionException: The agent is not there. InvalidMessageError: It would not read back equal.
         """

@@ -46,7 +46,8 @@ const place = (id) => `/sessions/${encodeURIComponent(id)}`;
 
 /** Return a page of sessions and how many there are: {sessions, total}. */
 export async function sessions({ search, user, agent, order, limit, offset, signal }) {
-  const query = new URLSearchParams({ namespace: "", limit, offset, order_by: order });
+  const query = new URLSearchParams({ namespace: "", limit, offset });
+  if (order) query.set("order_by", order); // without one the newest come first, and a store need not sort them all
   for (const word of search.toLowerCase().split(/\s+/).filter(Boolean)) query.append("search", word);
   if (user) query.set("user_id__eq", JSON.stringify(user));
   if (agent) query.set("agent_name__eq", JSON.stringify(agent));

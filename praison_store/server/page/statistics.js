@@ -10,7 +10,7 @@ const SVG = "http://www.w3.org/2000/svg";
 export async function show(root, signal) {
   const [numbers, newest] = await Promise.all([
     service.statistics(),
-    service.sessions({ search: "", user: "", agent: "", order: "-updated_at", limit: MOST, offset: 0, signal }),
+    service.sessions({ search: "", user: "", agent: "", order: "", limit: MOST, offset: 0, signal }),
   ]);
   const of = newest.sessions.length < newest.total ? ` (the newest ${newest.sessions.length} sessions)` : "";
   const figures = Object.entries(numbers).filter(([, value]) => typeof value === "number" || typeof value === "string")
