@@ -26,12 +26,16 @@ def token(
     made = access.new_token()
     line = access.line_of(user, made)
     # One write at the end of the file, so that two commands at once keep both lines.
-    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-    try:
-        os.write(descriptor, line.encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    with open(descriptor, "rb+") as tokens:
+        size_bytes = tokens.seek(0, os.SEEK_END)
+        if size_bytes:
+            tokens.seek(-1, os.SEEK_END)
+        # What an editor left without a newline is a line of its own.
+        is_whole = not size_bytes or tokens.read(1) == b"\n"
+        tokens.write(line.encode() if is_whole else f"\n{line}".encode())
+        tokens.flush()
+        os.fsync(tokens.fileno())
     if as_json:
         print_json({"user": user, "token": made})
     else:

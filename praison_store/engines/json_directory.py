@@ -64,8 +64,13 @@ def session_files(directory: str, suffix: str = SUFFIX) -> Iterator[SessionFile]
 
 
 def directory_of(directory: str, namespace: str) -> str:
-    """Return where the sessions of a namespace are."""
-    return f"{directory}/{_NAMESPACE}{file_stem(namespace)}" if namespace else directory
+    """Return where the sessions of a namespace are. Raises StoreReadError where something else stands there (D8)."""
+    if not namespace:
+        return directory
+    place = f"{directory}/{_NAMESPACE}{file_stem(namespace)}"
+    if files.is_planted(place):
+        raise StoreReadError(f"{place} is no directory of its own: remove it. Nothing was changed.", path=place)
+    return place
 
 
 def directories(directory: str, namespace: str | None) -> list[str]:

@@ -5,7 +5,7 @@ The HTTP service: sessions, queries and statistics for any program that speaks H
 
 Contract: what was answered with 2xx is stored as its engine promises. A session past its time is unknown to every
 request from that moment on. A token's user meets the sessions of one namespace, their own, so that nothing a request
-tells or how long it takes depends on anybody else's. No answer and no log line holds a path, a token or a trace.
+tells or how long it takes depends on anybody else's. No answer holds a path, a token or a trace.
 
     limits     what every request passes before it is looked at     access     whose token it is
     service    what all routes share: keys, live sessions           expiry     what ends when: time and number

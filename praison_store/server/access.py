@@ -54,6 +54,7 @@ class Tokens:
     """
     The tokens of a file, read again when it changes.
 
+    Promise: a token whose line was taken out ends with the next request, whatever else stands in the file.
     Raises:
         InvalidArgumentError: A line is none; it is named by its number. StoreReadError: The file cannot be read.
     """
@@ -62,38 +63,41 @@ class Tokens:
         self._path = path
         self._stamp: tuple[int, int, int] | None = None
         self._rows: list[tuple[bytes, Who]] = []
-        self.refresh()
+        wrong = self.refresh()
+        if wrong:
+            raise InvalidArgumentError(
+                f"{path}, line {wrong[0]}: a line is a user and sha256:<64 digits>: `praison-store token` makes one.")
 
     @property
     def users(self) -> list[str]:
         """Return the names of the users that are no admin."""
         return list(dict.fromkeys(who.user for _, who in self._rows if who.user is not None))
 
-    def refresh(self) -> None:
-        """Read the file where it changed."""
+    def refresh(self) -> list[int]:
+        """Read the file where it changed; return the numbers of lines that are none. Raises StoreReadError."""
         try:
             state = os.stat(self._path)
             stamp = (state.st_mtime_ns, state.st_size, state.st_ino)
             if stamp == self._stamp:
-                return
+                return []
             with open(self._path, encoding="utf-8") as file:
                 lines = file.read().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             cause = error if isinstance(error, OSError) else None
             message = f"The token file {self._path} cannot be read: see that it is there and is text."
             raise StoreReadError(message, path=self._path, cause=cause) from error
-        rows = []
+        rows, wrong = [], []
         for number, line in enumerate(lines, start=1):
             if not line.strip() or line.startswith("#"):
                 continue
             found = _LINE.fullmatch(line.strip())
             if found is None:
-                raise InvalidArgumentError(
-                    f"{self._path}, line {number}: a line is a user and sha256:<64 digits>: make it with "
-                    f"`praison-store token`.")
+                wrong.append(number)
+                continue
             who = Who(None, is_admin=True) if found[1] == ADMIN else Who(found[1], is_admin=False)
             rows.append((bytes.fromhex(found[2]), who))
         self._rows, self._stamp = rows, stamp
+        return wrong
 
     def who(self, authorization: str | None) -> Who | None:
         """Return whose token an Authorization header holds; None for nobody's. As long for every token."""

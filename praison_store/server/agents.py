@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from ..agent.awaited import Agent, AgentConfig
@@ -17,7 +19,9 @@ from ..model.message import Record
 from ..model.recall import text_of
 
 ECHO = "echo"
+_MOST_THREADS = 256
 Tell = Callable[[str], None]
+InThread = Callable[..., Awaitable[Any]]
 _tell: ContextVar[Tell | None] = ContextVar("praison_store_tell", default=None)
 _parameters: ContextVar[dict[str, Any] | None] = ContextVar("praison_store_parameters", default=None)
 
@@ -42,7 +46,9 @@ class Agents:
     def __init__(self, named: Mapping[str, Any]) -> None:
         self._is_trial = not named
         given = named if named else {ECHO: echo}
-        self._agents = {name: _agent(name, _resolved(name, one)) for name, one in given.items()}
+        # Threads of their own: with the loop's, agents that think would keep the store from its work.
+        self._threads = ThreadPoolExecutor(_MOST_THREADS, "praison_store agent")
+        self._agents = {name: self._agent(name, _resolved(name, one)) for name, one in given.items()}
 
     def listed(self) -> list[Record]:
         """Return what there is of each agent to tell, the one that answers by default first."""
@@ -65,19 +71,44 @@ class Agents:
         """Give back the connections of the agents' models."""
         for agent in self._agents.values():
             await agent.close()
+        self._threads.shutdown(wait=False)
+
+    def _agent(self, name: str, given: Any) -> Agent:
+        if isinstance(given, AgentConfig):
+            config = replace(given, llm=_asked(given.llm, self._in_thread)) if callable(given.llm) else given
+            return Agent(config=config)
+        if not callable(given):
+            message = f"The agent {name} is a function of the messages, not {shown(given)}: pass one."
+            raise InvalidArgumentError(message)
+        return Agent(config=AgentConfig(name=name, llm=_asked(given, self._in_thread)))
+
+    async def _in_thread(self, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        call = partial(copy_context().run, awaitable_call, function, *given, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
 
 async def answered(
     agent: Agent, query: str, history: Sequence[Record], keep: Callable[[list[Record]], object],
     parameters: dict[str, Any] | None, tell: Tell | None,
 ) -> str:
-    """Return an agent's answer; pieces of it are told as they come. Raises ModelCallError."""
-    told, given = _tell.set(tell), _parameters.set(parameters)
+    """Return an agent's answer; pieces of it are told as they come, or all of it. Raises ModelCallError."""
+    pieces = 0
+
+    def counted(piece: str) -> None:
+        nonlocal pieces
+        pieces += 1
+        if tell is not None:
+            tell(piece)
+
+    told, given = _tell.set(counted), _parameters.set(parameters)
     try:
-        return await agent.take_turn(query, history, keep)
+        text = await agent.take_turn(query, history, keep)
     finally:
         _tell.reset(told)
         _parameters.reset(given)
+    if not pieces:
+        counted(text)
+    return text
 
 
 def _resolved(name: str, place: Any) -> Any:
@@ -95,16 +126,7 @@ def _resolved(name: str, place: Any) -> Any:
     return found
 
 
-def _agent(name: str, given: Any) -> Agent:
-    if isinstance(given, AgentConfig):
-        config = replace(given, llm=_asked(given.llm)) if callable(given.llm) else given
-        return Agent(config=config)
-    if not callable(given):
-        raise InvalidArgumentError(f"The agent {name} is a function of the messages, not {shown(given)}: pass one.")
-    return Agent(config=AgentConfig(name=name, llm=_asked(given)))
-
-
-def _asked(function: Callable[..., Any]) -> Callable[[list[Record]], Any]:
+def _asked(function: Callable[..., Any], in_thread: InThread) -> Callable[[list[Record]], Any]:
     """Return a function as a model that is awaited: its pieces are told and joined."""
     try:
         takes_parameters = "parameters" in inspect.signature(function).parameters
@@ -118,14 +140,14 @@ def _asked(function: Callable[..., Any]) -> Callable[[list[Record]], Any]:
         elif inspect.isasyncgenfunction(function):
             reply = function(messages, **named)
         else:
-            reply = await asyncio.to_thread(lambda: awaitable_call(function, messages, **named))
+            reply = await in_thread(function, messages, **named)
             reply = await reply if inspect.isawaitable(reply) else reply
-        return await _joined(reply)
+        return await _joined(reply, in_thread)
 
     return ask
 
 
-async def _joined(reply: Any) -> Any:
+async def _joined(reply: Any, in_thread: InThread) -> Any:
     tell = _tell.get()
     if isinstance(reply, AsyncIterator):
         pieces = []
@@ -136,11 +158,9 @@ async def _joined(reply: Any) -> Any:
         return "".join(pieces)
     if isinstance(reply, Iterator):
         pieces = []
-        while (piece := await asyncio.to_thread(next, reply, None)) is not None:
+        while (piece := await in_thread(next, reply, None)) is not None:
             pieces.append(str(piece))
             if tell is not None:
                 tell(pieces[-1])
         return "".join(pieces)
-    if tell is not None:
-        tell(reply if isinstance(reply, str) else text_of(reply.get("content")) if isinstance(reply, Mapping) else "")
     return reply

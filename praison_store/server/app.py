@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,11 @@ def application(config: Config) -> FastAPI:
         expiry = Expiry(engine, config.timeout_s, config.cleanup_interval_minutes * 60, metrics.note_sweep)
         app.state.service = Service(config, engine, tokens, expiry)
         expiry.start()
-        try:
+        async with AsyncExitStack() as ends:
+            for end in (engine.close, agents.close, expiry.stop):
+                ends.push_async_callback(end)
             yield
-        finally:
-            await expiry.stop()
-            await agents.close()
-            await engine.close()
+            await asyncio.gather(*app.state.answering, return_exceptions=True)
 
     app = FastAPI(
         title="praison-store", version=__version__, lifespan=lifespan, redirect_slashes=False, redoc_url=None,
@@ -63,6 +63,7 @@ def application(config: Config) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.state.metrics, app.state.agents = metrics, agents
+    app.state.answering = set[asyncio.Task[Any]]()
     app.router.route_class = JsonRoute
     _add_health(app)
     for router in (sessions.before, queries.router, sessions.router, documents.router):

@@ -6,7 +6,7 @@ import ipaddress
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..disk import files
@@ -182,7 +182,7 @@ def _config(found: dict[str, Any]) -> Config:
     storage, path = found.pop("storage_type", None), found.pop("db_path", None)
     if "store" not in found and (storage is not None or path is not None):
         found["store"] = _store_of(storage or "sqlite", path)
-    return replace(Config(token_file=found.get("token_file")), **found)
+    return Config(**found)
 
 
 def _store_of(storage: str, path: str | None) -> str | None:

@@ -14,11 +14,11 @@ from ..codec import values
 from ..engines.contract import Change
 from ..errors import InvalidArgumentError, InvalidMessageError, LeaseExpiredError, RevisionConflictError, shown
 from ..model import portable
-from ..model.filters import from_query
+from ..model.filters import AndFilter, Filter, NotFilter, OrFilter, from_query
 from ..model.lease import Lease
 from ..model.message import Record
 from ..model.selection import selected
-from ..model.session import SessionData, SessionInfo, iso_utc
+from ..model.session import SessionData, SessionInfo
 from ..model.session_id import SessionKey
 from .access import Who
 from .answers import COMMON, Answer, JsonRoute, answer, value_of
@@ -30,6 +30,7 @@ from .status import PreconditionError
 router = APIRouter(route_class=JsonRoute, tags=["whole sessions"])
 _MOST_WRITES = 2**53
 _MOST_RELEASED = 4096
+_LONGEST_PATTERN = 200
 _LISTING = ("namespace", "limit", "offset", "order_by", "search")
 _JSON_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
 _FIELDS: dict[str, Any] = {
@@ -58,10 +59,10 @@ async def read_session(
 ) -> Response:
     """Return a session with everything it holds, archived messages included."""
     key = await service.key(who, session_id, namespace)
-    await _check_lease(service, key, request)
+    await _check_lease(service, _lease_of(key, request))
     session, archived = await service.whole(key)
     tag = tag_of(session)
-    if tag in request.headers.get("if-none-match", ""):
+    if {"*", tag} & _tags_of(request, "if-none-match"):
         return Response(status_code=304, headers={"ETag": tag})
     data = session.to_dict()
     data.pop("archived_bytes", None)
@@ -78,13 +79,11 @@ async def write_session(
     """Store a whole session in place of what is there; `If-Match` or `If-None-Match: *` say what may be there."""
     key = await service.key(who, session_id, namespace)
     wanted = _session_of(await _body(request), key, who)
-    before = await service.expiry.begin_anew(key)
-    if service.expiry.has_ended(wanted):
-        wanted.updated_at = iso_utc(time.time())  # it is written now, and must not end before it began
-    change = _replacing(wanted, request.headers.get("if-match"), request.headers.get("if-none-match"))
-    written = await service.begun(key, change, wanted.user_id, keep_archive=False, lease=_lease_of(key, request))
-    is_new = before is None or not before.revision
-    return Answer({"session_id": key.session_id, "revision": written.revision}, 201 if is_new else 200)
+    wanted.updated_at = service.expiry.begun_at(wanted)
+    change = _replacing(wanted, _tags_of(request, "if-match"), _tags_of(request, "if-none-match"))
+    session, is_new = await service.written(
+        key, change, wanted.user_id, keep_archive=False, lease=_lease_of(key, request))
+    return Answer({"session_id": key.session_id, "revision": session.revision}, 201 if is_new else 200)
 
 
 @router.delete("/sessions/{session_id}", responses={**COMMON, 200: {"description": "Deleted", "model": Told}})
@@ -92,14 +91,13 @@ async def delete_session(
     request: Request, session_id: SessionId, who: Asker, service: TheService, namespace: Namespace = None
 ) -> Response:
     """Forget a session; with `If-Match`, that version of it only."""
-    key, lease = await service.key(who, session_id, namespace), _lease_of(SessionKey(""), request)
-    if lease is not None:
-        lease = Lease(key, lease.owner, lease.generation, 0.0)
-        await _check_lease(service, key, request)
-    wanted, revision = request.headers.get("if-match"), None
-    if wanted is not None:
+    key = await service.key(who, session_id, namespace)
+    lease = _lease_of(key, request)
+    await _check_lease(service, lease)
+    wanted, revision = _tags_of(request, "if-match"), None
+    if wanted:
         session = await service.live(key)
-        if wanted not in ("*", tag_of(session)):
+        if not {"*", tag_of(session)} & wanted:
             raise PreconditionError
         revision = session.revision
     try:
@@ -125,6 +123,7 @@ async def list_sessions(
     """
     pairs = parse_qsl(request.url.query, keep_blank_values=True)
     filters = from_query(urlencode([pair for pair in pairs if pair[0] not in _LISTING]))
+    _check_patterns(filters)
     most = min(service.config.max_page if limit is None else limit, service.config.max_page)
     place = service.namespace(who, namespace) if who.user is not None else namespace
     if search:
@@ -135,6 +134,17 @@ async def list_sessions(
     else:
         page, total = await service.page(filters, place, order_by, most, offset)
     return answer({"sessions": [row_of(info) for info in page], "total": total})
+
+
+def _check_patterns(condition: Filter | None) -> None:
+    """Raise InvalidArgumentError where a pattern is so long that comparing it would hold up everybody else."""
+    if isinstance(condition, (AndFilter, OrFilter)):
+        for part in condition.filters:
+            _check_patterns(part)
+    elif isinstance(condition, NotFilter):
+        _check_patterns(condition.filter)
+    elif condition is not None and condition.op in ("like", "ilike") and len(condition.value) > _LONGEST_PATTERN:
+        raise InvalidArgumentError(f"A pattern has at most {_LONGEST_PATTERN} characters: pass a shorter one.")
 
 
 async def _holding(service: Service, terms: list[str], namespace: str | None) -> list[SessionInfo]:
@@ -158,7 +168,7 @@ async def hold_lease(
     request: Request, session_id: SessionId, who: Asker, service: TheService, namespace: Namespace = None
 ) -> Response:
     """Claim the lease on a session, `{owner, ttl_s}`, or renew it, `{owner, ttl_s, generation}`."""
-    key, asked = SessionKey(session_id, service.namespace(who, namespace)), await _body(request)
+    key, asked = await service.key(who, session_id, namespace), await _body(request)
     owner, ttl_s, generation = asked.get("owner"), asked.get("ttl_s"), asked.get("generation")
     if not isinstance(owner, str) or isinstance(ttl_s, bool) or not isinstance(ttl_s, (int, float)):
         raise InvalidArgumentError("A lease is asked for with owner, a text, and ttl_s, a number: pass both.")
@@ -179,7 +189,7 @@ async def release_lease(
     generation: Annotated[int, Query(ge=0, le=2**53)], namespace: Namespace = None,
 ) -> Response:
     """Give a lease back; 409 where it is another's by now, with what is known of who holds it."""
-    key = SessionKey(session_id, service.namespace(who, namespace))
+    key = await service.key(who, session_id, namespace)
     mark = (key, owner, generation)
     if await service.engine.release(Lease(key, owner, generation, 0.0)):
         service.released[mark] = None
@@ -207,11 +217,10 @@ def _lease_of(key: SessionKey, request: Request) -> Lease | None:
     return Lease(key, unquote(owner), int(generation), 0.0)
 
 
-async def _check_lease(service: Service, key: SessionKey, request: Request) -> None:
+async def _check_lease(service: Service, lease: Lease | None) -> None:
     """Make sure a request's lease is its holder's still. Raises LeaseExpiredError."""
-    lease = _lease_of(key, request)
     if lease is not None:
-        await service.engine.update(key, lambda session: False, now_s=time.time(), policy=KEEP_ALL, lease=lease)
+        await service.engine.update(lease.key, lambda session: False, now_s=time.time(), policy=KEEP_ALL, lease=lease)
 
 
 # ---- the steps -----------------------------------------------------------------------------------------------------
@@ -248,15 +257,19 @@ def checked(wanted: SessionData) -> SessionData:
     return wanted
 
 
-def _replacing(wanted: SessionData, match: str | None, none_match: str | None) -> Change:
+def _tags_of(request: Request, header: str) -> set[str]:
+    """Return the tags of a precondition, `*` too; empty where the request makes none."""
+    return {tag.strip() for line in request.headers.getlist(header) for tag in line.split(",")} - {""}
+
+
+def _replacing(wanted: SessionData, match: set[str], none_match: set[str]) -> Change:
     """Return the change that puts a session in place of what stands there. Raises PreconditionError in it."""
     become = portable.become(wanted, overwrite=True)
 
     def change(session: SessionData) -> bool | None:
         there = session.revision > 0
-        if match is not None and (not there or match not in ("*", tag_of(session))):
-            raise PreconditionError
-        if none_match == "*" and there and not _is_emptied(session):
+        names = {"*", tag_of(session)} if there else set()
+        if (match and not match & names) or none_match & names:
             raise PreconditionError
         archived = wanted.extra.get("archived_messages")
         become(session)
@@ -267,9 +280,3 @@ def _replacing(wanted: SessionData, match: str | None, none_match: str | None) -
         return None
 
     return change
-
-
-def _is_emptied(session: SessionData) -> bool:
-    """Tell whether a session is what `Expiry.begin_anew` leaves of one that ended."""
-    return not (session.messages or session.metadata or session.context or session.user_id or session.agent_name
-                or session.extra)

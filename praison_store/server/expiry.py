@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 
 from ..aio.contract import AsyncEngine
-from ..aio.keeper import KEEP_ALL
+from ..engines.contract import Change
 from ..errors import RevisionConflictError, SessionStoreError
 from ..model.filters import AndFilter, ComparisonFilter, Filter, OrFilter
 from ..model.session import SessionData, SessionInfo, iso_utc
@@ -22,6 +22,8 @@ logger = logging.getLogger("praison_store.server")
 # Leases of the service itself; a namespace no user's name can be, because it has a space.
 SERVICE = "praison-store service"
 _SWEEP = SessionKey("sweep", SERVICE)
+_REMOVAL_S = 30.0
+_UTC = ("+00:00", "Z")
 
 
 class Expiry:
@@ -31,7 +33,8 @@ class Expiry:
     Args:
         timeout_s: how long a session lives behind its last write; infinite for ever.
         on_swept: told how many sessions each sweep of this process removed.
-    Promise: a session that was written meanwhile is never removed: each removal names the revision that was seen.
+    Promise: a session that was written meanwhile is never removed, because each removal names the revision that was
+    seen; nor one that somebody holds, because a query that is being answered would have nowhere to keep the answer.
     """
 
     def __init__(
@@ -47,42 +50,39 @@ class Expiry:
         return self._timeout_s < float("inf")
 
     def has_ended(self, session: SessionData | SessionInfo, now_s: float | None = None) -> bool:
-        """Tell whether a session's time is over; one whose last write has no time that can be read goes on."""
-        if not self.is_on:
+        """Tell whether a session's time is over; one whose last write has no time goes on."""
+        if not self.is_on or not session.updated_at:
             return False
         written_s = seconds_of(session.updated_at)
-        return written_s is not None and written_s < (time.time() if now_s is None else now_s) - self._timeout_s
+        if written_s is None:
+            return session.updated_at < self._start()  # as filters compare what is no time
+        return written_s < (time.time() if now_s is None else now_s) - self._timeout_s
+
+    def begun_at(self, session: SessionData) -> str:
+        """
+        Return when a session that is brought here was last written, as filters compare times: in UTC.
+
+        It is now where that is so long ago that the session would end before it began.
+        """
+        if self.has_ended(session):
+            return iso_utc(time.time())
+        written_s = None if session.updated_at.endswith(_UTC) else seconds_of(session.updated_at)
+        return session.updated_at if written_s is None else iso_utc(written_s)
 
     def living(self, filters: Filter | None = None) -> Filter | None:
         """Return a filter with those that ended left out."""
         if not self.is_on:
             return filters
-        start = iso_utc(max(time.time() - self._timeout_s, 0))
-        alive = OrFilter([ComparisonFilter("updated_at", "gte", start), ComparisonFilter("updated_at", "eq", "")])
+        written = ComparisonFilter("updated_at", "gte", self._start())
+        alive = OrFilter([written, ComparisonFilter("updated_at", "eq", "")])
         return alive if filters is None else AndFilter([filters, alive])
-
-    async def begin_anew(self, key: SessionKey) -> SessionData | None:
-        """
-        Return a session that lives; one that ended is emptied first, and None returned for it.
-
-        It is emptied where it stands and its revision grows, so that a sweep on its way removes nothing of the new one.
-        """
-        session = await self._engine.read(key, 1)
-        if session is None or not self.has_ended(session):
-            return session
-        with suppress(RevisionConflictError):  # somebody wrote it, so it lives, or began it anew as well
-            await self._engine.update(
-                key, _empty, now_s=time.time(), policy=KEEP_ALL, expected_revision=session.revision,
-                keep_archive=False)
-        return None
 
     async def sweep(self) -> int:
         """Remove every session that ended; return how many this call removed."""
         if not self.is_on:
             self._on_swept(0)
             return 0
-        start = iso_utc(max(time.time() - self._timeout_s, 0))
-        ended = await self._engine.find(filters=ComparisonFilter("updated_at", "lt", start), namespace=None)
+        ended = await self._engine.find(filters=ComparisonFilter("updated_at", "lt", self._start()), namespace=None)
         removed = 0
         for info in ended:
             if self.has_ended(info):
@@ -94,21 +94,33 @@ class Expiry:
         self._on_swept(removed)
         return removed
 
-    async def evict(self, mine: Filter, namespace: str | None, most: int) -> None:
-        """Remove a user's least recently used sessions until `most` are left; the caller has the user's turn."""
-        while True:
-            found = await self._engine.find(filters=self.living(mine), order_by="updated_at", namespace=namespace)
-            if len(found) <= most:
-                return
-            for info in found[: len(found) - most]:
-                await self._removed(info)
+    async def evict(self, mine: Filter, namespace: str | None, most: int, written: SessionKey) -> None:
+        """
+        Remove a user's least recently used sessions until `most` are left, but never the one that was just written.
+
+        The caller has the user's turn. More are left only where others are held.
+        """
+        found = await self._engine.find(filters=self.living(mine), order_by="updated_at", namespace=namespace)
+        excess = len(found) - most
+        for info in found:
+            if excess > 0 and SessionKey(info.session_id, info.namespace) != written:
+                excess -= await self._removed(info)
 
     async def _removed(self, info: SessionInfo) -> bool:
+        key = SessionKey(info.session_id, info.namespace)
+        lease = await self._engine.claim(key, f"{self._owner}:{secrets.token_hex(4)}", _REMOVAL_S)
+        if lease is None:
+            return False  # somebody holds it
         try:
-            return await self._engine.delete(
-                SessionKey(info.session_id, info.namespace), expected_revision=info.revision)
+            return await self._engine.delete(key, lease=lease, expected_revision=info.revision)
         except RevisionConflictError:
-            return False  # it is in use
+            return False  # it was written meanwhile
+        finally:
+            await self._engine.release(lease)
+
+    def _start(self) -> str:
+        """Return since when sessions live that were written."""
+        return iso_utc(max(time.time() - self._timeout_s, 0))
 
     # ---- in the background ---------------------------------------------------------------------------------------
 
@@ -131,15 +143,25 @@ class Expiry:
                 # Held until the next sweep is due, so that others find it taken meanwhile; who dies loses it then.
                 if await self._engine.claim(_SWEEP, self._owner, self._interval_s) is not None:
                     await self.sweep()
-            except SessionStoreError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it was, it must not be the last sweep
                 logger.warning("the sweep failed, it is tried again: %s", type(error).__name__)
             await asyncio.sleep(self._interval_s)
 
 
-def _empty(session: SessionData) -> None:
-    now = iso_utc(time.time())
-    kept = SessionData(session.session_id, created_at=now, updated_at=now, revision=session.revision)
-    vars(session).update(vars(kept))
+def anew(change: Change) -> Change:
+    """
+    Return a change that is made to a session that ended, as if it were not there.
+
+    It stands where the old one stood and its revision grows, so that a sweep on its way removes nothing of the new one.
+    """
+    def begun(session: SessionData) -> bool | None:
+        revision, now = session.revision, iso_utc(time.time())
+        vars(session).update(vars(SessionData(session.session_id, created_at=now, updated_at="")))
+        done = change(session)
+        session.revision = max(session.revision, revision)
+        return done
+
+    return begun
 
 
 def seconds_of(text: str) -> float | None:

@@ -9,7 +9,8 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes, urlsplit
@@ -33,7 +34,8 @@ _LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 _ESCAPES = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _MOST_WAITING, _LONGEST_WAIT_S, _LONGEST_BODY_S = 8192, 30.0, 60.0
 _MOST_CLIENTS = 10_000
-_DRAIN_S, _DRAIN_BYTES = 1.0, 1_000_000
+_DRAIN_S, _DRAIN_BYTES = 5.0, 1_000_000
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 @dataclass
@@ -44,6 +46,7 @@ class RefusedError(Exception):
     detail: str
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     closes: bool = False
+    drains_bytes: int = _DRAIN_BYTES
 
 
 class Buckets:
@@ -72,31 +75,50 @@ class Buckets:
         return 0.0
 
 
-class Turns:
-    """So many requests at once; those behind wait, in order, and too many of them are refused."""
+class Slots:
+    """
+    So many requests at once; those behind wait, in order, and too many of them are refused.
+
+    Promise: a user with a token has half of the slots at most, so that nobody alone keeps all others waiting.
+    """
 
     def __init__(self, most: int) -> None:
         self._slots = asyncio.Semaphore(most) if most else None
+        self._share = max(1, most // 2)
+        self._users: dict[str, int] = {}
         self._waiting = 0
 
-    async def take(self) -> None:
-        """Wait for a turn. Raises RefusedError."""
+    @asynccontextmanager
+    async def slot(self, user: str | None) -> AsyncIterator[None]:
+        """Wait for a slot, and give it back. Raises RefusedError."""
         if self._slots is None:
+            yield
             return
-        if self._slots.locked() and self._waiting >= _MOST_WAITING:
+        own = 0 if user is None else self._users.get(user, 0)
+        if own >= self._share or (self._slots.locked() and self._waiting >= _MOST_WAITING):
             raise _busy()
+        if user is not None:
+            self._users[user] = own + 1
+        try:
+            await self._acquired(self._slots)
+            try:
+                yield
+            finally:
+                self._slots.release()
+        finally:
+            if user is not None:
+                self._users[user] -= 1
+                if not self._users[user]:
+                    del self._users[user]
+
+    async def _acquired(self, slots: asyncio.Semaphore) -> None:
         self._waiting += 1
         try:
-            await asyncio.wait_for(self._slots.acquire(), _LONGEST_WAIT_S)
+            await asyncio.wait_for(slots.acquire(), _LONGEST_WAIT_S)
         except TimeoutError:
             raise _busy() from None
         finally:
             self._waiting -= 1
-
-    def give(self) -> None:
-        """Give a turn back."""
-        if self._slots is not None:
-            self._slots.release()
 
 
 def _busy() -> RefusedError:
@@ -114,7 +136,7 @@ class Gate:
     def __init__(self, app: App, *, config: Config, tokens: Tokens | None, metrics: Metrics) -> None:
         self._app, self._config, self._tokens, self._metrics = app, config, tokens, metrics
         self._buckets = Buckets(config.rate_per_second)
-        self._turns, self._query_turns = Turns(config.max_concurrency), Turns(4 * config.max_concurrency)
+        self._slots, self._query_slots = Slots(config.max_concurrency), Slots(4 * config.max_concurrency)
         self._hosts = _hosts_of(config)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -148,23 +170,24 @@ class Gate:
         scope["path"] = decoded_path(scope)
         scope.setdefault("state", {})["request_id"] = told.request_id
         self._check_host(headers)
-        who = self._who(scope, headers)
+        address = (scope.get("client") or ("", 0))[0]
+        who = self._who(scope, headers, address)
         scope["state"]["who"] = told.who = who
         if scope["path"] in OPEN:
             await self._app(scope, receive, told.send)
             return
-        client = who.user if who is not None and who.user else (scope.get("client") or ("", 0))[0]
+        user = None if who is None else who.user
+        self._check_rate(user or address)
+        slots = self._query_slots if scope["path"].startswith("/query") else self._slots
+        self._check_length(headers)
+        async with slots.slot(user):
+            body = await _body_of(receive, self._config.max_body_bytes, self._config.request_timeout_seconds)
+            await self._app(scope, _replayed(body, receive), told.send)
+
+    def _check_rate(self, client: str) -> None:
         wait_s = self._buckets.take(client, time.monotonic())
         if wait_s:
             raise RefusedError(429, "Too many requests: slower.", [(b"retry-after", b"%d" % (int(wait_s) + 1))])
-        turns = self._query_turns if scope["path"].startswith("/query") else self._turns
-        self._check_length(headers)
-        await turns.take()
-        try:
-            body = await _body_of(receive, self._config.max_body_bytes, self._config.request_timeout_seconds)
-            await self._app(scope, _replayed(body, receive), told.send)
-        finally:
-            turns.give()
 
     def _check_host(self, headers: dict[bytes, bytes]) -> None:
         """Refuse a page of another site: by its Host where a name was bent to this machine, by its Origin else."""
@@ -182,23 +205,28 @@ class Gate:
         if not same:
             raise RefusedError(403, "Pages of another origin are not answered.")
 
-    def _who(self, scope: Scope, headers: dict[bytes, bytes]) -> Who | None:
+    def _who(self, scope: Scope, headers: dict[bytes, bytes], address: str) -> Who | None:
         if self._tokens is None:
             return EVERYBODY
         path = scope["path"]
         if path in OPEN or path == "/ui" or path.startswith("/ui/"):
             return None
         try:
-            self._tokens.refresh()
+            for number in self._tokens.refresh():
+                logger.warning("line %d of the token file is none and lets nobody in", number)
         except SessionStoreError:
             # The last file that could be read goes on: while one is being replaced nobody is locked out.
             logger.warning("the token file cannot be read; the tokens read before stay")
         who = self._tokens.who(headers.get(b"authorization", b"").decode("latin-1"))
         if who is None:
+            self._check_rate(address)
             raise RefusedError(401, "A bearer token is needed.", [(b"www-authenticate", b"Bearer")])
         return who
 
     def _check_length(self, headers: dict[bytes, bytes]) -> None:
+        if b"content-length" in headers and b"transfer-encoding" in headers:
+            # One of the two is a lie, and what stands in front of the service may believe the other one.
+            raise RefusedError(400, "A request has a Content-Length or a Transfer-Encoding, not both.", closes=True)
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._config.max_body_bytes:
             raise _too_long(self._config.max_body_bytes)
@@ -207,7 +235,7 @@ class Gate:
         # The route as it is written, never the path itself: that holds ids, and not all who read the log may.
         route = getattr(scope.get("route"), "path", None) or ("/ui" if scope["path"].startswith("/ui") else "-")
         route = scope["path"] if scope["path"] in OPEN else route
-        method = scope["method"] if scope["method"].isalpha() and len(scope["method"]) < 8 else "-"
+        method = scope["method"] if scope["method"] in _METHODS else "-"
         self._metrics.requests.labels(method, route, str(told.status or 499)).inc()
         self._metrics.seconds.labels(route).observe(took_s)
         access_log.info(json.dumps({
@@ -244,7 +272,7 @@ class _Told:
         await self.send({"type": "http.response.start", "status": refused.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": refused.closes})
         if refused.closes:
-            await _drained(receive)
+            await _drained(receive, refused.drains_bytes)
             await self.send({"type": "http.response.body", "body": b""})
 
 
@@ -279,7 +307,9 @@ def _host_of(header: str) -> str:
 
 
 def _too_long(most_bytes: int) -> RefusedError:
-    return RefusedError(413, f"A body has at most {most_bytes} bytes.", closes=True)
+    # One that is a little too long is let in and forgotten, because most clients read no answer before they sent all.
+    drains_bytes = max(_DRAIN_BYTES, 4 * most_bytes)
+    return RefusedError(413, f"A body has at most {most_bytes} bytes.", closes=True, drains_bytes=drains_bytes)
 
 
 async def _body_of(receive: Receive, most_bytes: int, idle_s: float) -> bytes:
@@ -303,10 +333,9 @@ async def _body_of(receive: Receive, most_bytes: int, idle_s: float) -> bytes:
             return b"".join(parts)
 
 
-async def _drained(receive: Receive) -> None:
+async def _drained(receive: Receive, left: int) -> None:
     try:
         async with asyncio.timeout(_DRAIN_S):
-            left = _DRAIN_BYTES
             while left > 0:
                 message = await receive()
                 left -= len(message.get("body", b""))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_LIVE = re.compile(r"gauge_live[a-z]+_(\d+)\.db")
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -53,6 +55,25 @@ class Metrics:
     def _all(self) -> CollectorRegistry:
         if not os.environ.get(SHARED):
             return self._registry
+        _forget_the_dead(os.environ[SHARED])
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the package has no types here
         return registry
+
+
+def _forget_the_dead(directory: str) -> None:
+    """Leave out what workers that were killed had open; what they counted stays."""
+    for name in os.listdir(directory):
+        found = _LIVE.fullmatch(name)
+        if found is not None and not _is_running(int(found[1])):
+            mark_process_dead(int(found[1]), directory)  # type: ignore[no-untyped-call]  # the package has no types here
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -22,6 +23,7 @@ from .requests import Asked, Asker, TheService
 from .service import Service, new_id, not_found, owner_of
 from .status import status_of
 
+logger = logging.getLogger("praison_store.server")
 router = APIRouter(route_class=JsonRoute, tags=["queries"])
 _SHORT, _STORED_ANSWER = 200, 1000
 _METADATA = {"type": "object", "required": [
@@ -76,18 +78,23 @@ async def _counted(request: Request, turn: _Turn, tell: answering.Tell | None) -
 
 async def _events(request: Request, turn: _Turn) -> AsyncIterator[bytes]:
     pieces: asyncio.Queue[str | None] = asyncio.Queue()
-    yield _event("session", {"thread_id": turn.key.session_id})
+    # A task that ends by itself: whoever hangs up finds question and answer in the session, as after `POST /query`.
     work = asyncio.get_running_loop().create_task(_counted(request, turn, pieces.put_nowait))
+    answering: set[asyncio.Task[Record]] = request.app.state.answering
+    answering.add(work)
+    work.add_done_callback(answering.discard)
     work.add_done_callback(lambda _: pieces.put_nowait(None))
+    yield _event("session", {"thread_id": turn.key.session_id})
+    while (piece := await pieces.get()) is not None:
+        yield _event("delta", {"text": piece})
     try:
-        while (piece := await pieces.get()) is not None:
-            yield _event("delta", {"text": piece})
         yield _event("done", await work)
     except SessionStoreError as error:
         status, text = status_of(error)
         yield _event("error", {"status": status, "detail": text})
-    finally:
-        work.cancel()
+    except Exception as error:  # noqa: BLE001 - the answer has begun, so its end is all that can tell of it
+        logger.error("a query failed: %s", type(error).__name__)  # noqa: TRY400 - a trace shows paths
+        yield _event("error", {"status": 500, "detail": "The service failed."})
 
 
 def _event(name: str, data: Record) -> bytes:
@@ -103,6 +110,7 @@ class _Turn:
         self._service, self._asked = service, asked
         self._agent_type, _, self._agent = agent
         self._is_new = False
+        self._user_id: str | None = None
 
     @classmethod
     async def begun(cls, service: Service, agents: answering.Agents, asked: Asked, who: Who) -> _Turn:
@@ -117,24 +125,22 @@ class _Turn:
             if who.user is None and not namespace:
                 key = await service.key(who, asked.thread_id)
         turn = cls(service, key, asked, agent)
-        await turn._open(owner_of(who, asked.user_id))
+        turn._user_id = owner_of(who, asked.user_id)
+        await turn._open(turn._user_id)
         return turn
 
     async def _open(self, user_id: str | None) -> None:
         """Begin the session where there is none; refuse another user's."""
-        found = await self._service.expiry.begin_anew(self.key)
-        if found is not None:
-            if user_id is not None and found.user_id not in (None, user_id):
+        def change(session: SessionData) -> bool:
+            if user_id is not None and session.user_id not in (None, user_id):
                 raise not_found(self.key.session_id)  # no session is shared by accident
-            if user_id is None or found.user_id is not None:
-                return
-
-        def change(session: SessionData) -> None:
+            if session.revision and (user_id is None or session.user_id is not None):
+                return False
             session.user_id = session.user_id or user_id
             session.metadata = {"query_count": 0, "created_from": "query", **session.metadata}
+            return True
 
-        self._is_new = found is None
-        await self._service.begun(self.key, change, user_id)
+        _, self._is_new = await self._service.written(self.key, change, user_id)
 
     async def taken(self, tell: answering.Tell | None) -> Record:
         """Ask, answer and count in the session's turn, and write it at once; return what the client is told."""
@@ -167,6 +173,7 @@ class _Turn:
     def _note(self, session: Session, text: str, took_s: float, failure: ModelCallError | None) -> None:
         """Note the query in the session, as 004 documents it."""
         query, context = self._asked.query, session.context
+        session.user_id = session.user_id or self._user_id
         known = session.metadata.get("query_count")
         session.metadata["query_count"] = (known if type(known) is int else 0) + 1
         session.metadata["last_query"] = query[:_SHORT]

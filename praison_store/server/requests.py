@@ -10,7 +10,7 @@ from fastapi import Depends, Path, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 
-from .access import EVERYBODY, Who
+from .access import Who
 from .service import Service
 
 _DOTS = re.compile(r"(\.{1,2}~*)~")
@@ -35,8 +35,10 @@ def _user_id(user_id: Annotated[str, Path(min_length=1, max_length=60_000)]) -> 
 def _who(
     request: Request, _token: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Who:
-    who = getattr(request.state, "who", EVERYBODY)
-    return who if isinstance(who, Who) else EVERYBODY
+    who = request.state.who  # `limits.Gate` sets it
+    if not isinstance(who, Who):
+        raise TypeError("this route is open to requests that name nobody, and must not ask who it is")
+    return who
 
 
 def _service(request: Request) -> Service:

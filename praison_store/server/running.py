@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import signal
 import socket
@@ -24,19 +25,23 @@ from .metrics import SHARED
 _CONFIG = "PRAISON_STORE_SERVICE_CONFIG"
 _HALF_OPEN_S = 10.0
 _GRACE_S = 0.5
+_STALLED_S = 30.0
 
 
 class ClosingProtocol(H11Protocol):
     """
-    HTTP/1.1 with two things uvicorn leaves out.
+    HTTP/1.1 with three things uvicorn leaves out.
 
-    A connection whose request never comes whole is ended, or each would keep a descriptor. And an answer leaves at
-    once: on the socket that several workers share, asyncio does not see that it is TCP and leaves Nagle's algorithm
-    on, so that the body of every answer on a kept connection would wait 40 ms for the client to acknowledge its head.
+    A connection whose request never comes whole is ended, or each would keep a descriptor; and so is one whose client
+    takes nothing more of its answer, or each would keep one of the turns there are. And an answer leaves at once: on
+    the socket that several workers share, asyncio does not see that it is TCP and leaves Nagle's algorithm on, so that
+    the body of every answer on a kept connection would wait 40 ms for the client to acknowledge its head.
     """
 
     half_open_s = _HALF_OPEN_S - _GRACE_S
+    stalled_s = _STALLED_S
     _timer: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Begin to wait for a request."""
@@ -51,9 +56,20 @@ class ClosingProtocol(H11Protocol):
         super().data_received(data)
         self._watch()
 
+    def pause_writing(self) -> None:
+        """Wait until the client took what was sent."""
+        super().pause_writing()
+        self._look_again(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Go on, because it did."""
+        self._go_on()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._forget()
+        self._go_on()
         super().connection_lost(exc)
 
     def _watch(self) -> None:
@@ -68,6 +84,21 @@ class ClosingProtocol(H11Protocol):
             self._timer.cancel()
             self._timer = None
 
+    def _look_again(self, left_bytes: int) -> None:
+        self._stalled = self.loop.call_later(self.stalled_s, self._end_stalled, left_bytes)
+
+    def _end_stalled(self, before_bytes: int) -> None:
+        left_bytes = self.transport.get_write_buffer_size()
+        if left_bytes < before_bytes:
+            self._look_again(left_bytes)  # a slow client is none that stalls
+        else:
+            self.transport.abort()
+
+    def _go_on(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
     def _close(self) -> None:
         self._timer = None
         if (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
@@ -79,8 +110,11 @@ def run(config: Config) -> None:
     Serve until a signal ends it; requests that began are finished first.
 
     Raises:
-        StoreWriteError: Another service is on the same directory, and is named.
+        StoreWriteError: Another service is on the same directory, and is named. InvalidArgumentError, StoreReadError:
+        The agents or the token file will not do. OSError: The address cannot be listened at.
     """
+    create_app(config)  # what it refuses is told here: workers would end by it one after the other, and be begun anew
+    _check_address(config)
     with service_lock.only_service(_directory_of(config)), tempfile.TemporaryDirectory() as counters:
         if config.workers > 1:
             os.environ[SHARED] = counters  # each worker counts in a file of its own
@@ -90,9 +124,22 @@ def run(config: Config) -> None:
         uvicorn.run(
             "praison_store.server.running:application_of_environment", factory=True, http=ClosingProtocol,
             host=config.host, port=config.port, workers=config.workers if config.workers > 1 else None,
-            timeout_graceful_shutdown=int(config.shutdown_seconds) or None, access_log=False, log_config=LOGGING,
+            timeout_graceful_shutdown=math.ceil(config.shutdown_seconds), access_log=False, log_config=LOGGING,
             server_header=False, ws="none", backlog=4096, timeout_keep_alive=30, proxy_headers=False,
         )
+
+
+def _check_address(config: Config) -> None:
+    """Raise OSError where the address cannot be listened at; uvicorn would end the process with a line of its log."""
+    try:
+        found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found[:1]:
+            with socket.socket(family, kind, protocol) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                tried.bind(address)
+    except OSError as error:
+        text = f"{config.host}:{config.port} cannot be listened at ({error.strerror}): name another --host or --port."
+        raise OSError(error.errno, text) from error
 
 
 def application_of_environment() -> Any:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
-from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..aio.contract import AsyncEngine
 from ..aio.keeper import KEEP_ALL
 from ..aio.manager import SessionManager
 from ..engines.contract import Change
-from ..errors import RevisionConflictError, SessionNotFoundError
+from ..errors import RevisionConflictError, SessionNotFoundError, SessionStoreError
 from ..model.filters import AndFilter, ComparisonFilter, Filter
 from ..model.lease import Lease
 from ..model.message import Record
@@ -19,10 +19,19 @@ from ..model.session import SessionData, SessionInfo
 from ..model.session_id import SessionKey, file_stem
 from .access import Tokens, Who
 from .config import Config
-from .expiry import SERVICE, Expiry
+from .expiry import SERVICE, Expiry, anew
 
+logger = logging.getLogger("praison_store.server")
 _ID_BYTES = 24
+_LONGEST_TURN_S = 30.0  # a query waits so long for the session's other queries, and is told 423 then
 _DROPPED = ("recent_writes", "archived_messages", "archived_bytes")
+
+
+class Written(NamedTuple):
+    """A session as it was written, and whether there was none before."""
+
+    session: SessionData
+    is_new: bool
 
 
 class Service:
@@ -35,7 +44,7 @@ class Service:
 
     def __init__(self, config: Config, engine: AsyncEngine, tokens: Tokens | None, expiry: Expiry) -> None:
         self.config, self.engine, self.tokens, self.expiry = config, engine, tokens, expiry
-        self.manager = SessionManager(engine=engine)
+        self.manager = SessionManager(engine=engine, wait_timeout=_LONGEST_TURN_S)
         self.released: dict[tuple[SessionKey, str, int], None] = {}  # leases given back here, the newest last
 
     # ---- which session ---------------------------------------------------------------------------------------------
@@ -104,26 +113,55 @@ class Service:
 
     # ---- writing ---------------------------------------------------------------------------------------------------
 
-    async def begun(
+    async def written(
         self, key: SessionKey, change: Change, user_id: str | None, *, keep_archive: bool = True,
         lease: Lease | None = None,
-    ) -> SessionData:
+    ) -> Written:
         """
         Write a session that may be new, and let go of the least recently used one of a user who has too many.
 
         The user's turn is held over both, so that of any number of requests at once none sees too few.
+
+        Args:
+            change: sees revision 0 where there is no session, or one that ended.
         """
-        await self.expiry.begin_anew(key)
-        async with AsyncExitStack() as turn:
-            most = self.config.max_sessions_per_user
-            if most and user_id:
-                await turn.enter_async_context(self.manager.agent_lock.acquire(f"user {user_id}", "server", SERVICE))
-            session = await self.engine.update(
-                key, change, now_s=time.time(), policy=KEEP_ALL, keep_archive=keep_archive, lease=lease)
-            if most and user_id:
-                mine = ComparisonFilter("user_id", "eq", user_id)
-                await self.expiry.evict(mine, None if self.tokens is None else key.namespace, most)
-        return session
+        most = self.config.max_sessions_per_user
+        if not most or not user_id:
+            return await self._written(key, change, keep_archive=keep_archive, lease=lease)
+        async with self.manager.agent_lock.acquire(f"user {user_id}", "server", SERVICE):
+            written = await self._written(key, change, keep_archive=keep_archive, lease=lease)
+            mine = ComparisonFilter("user_id", "eq", user_id)
+            try:
+                await self.expiry.evict(mine, None if self.tokens is None else key.namespace, most, key)
+            except SessionStoreError as error:
+                # What was asked for is stored; one session too many is seen to by the next that is begun.
+                logger.warning("a user has too many sessions: %s", type(error).__name__)
+            return written
+
+    async def _written(
+        self, key: SessionKey, change: Change, *, keep_archive: bool, lease: Lease | None
+    ) -> Written:
+        is_new = False
+
+        def noting(session: SessionData) -> bool | None:
+            nonlocal is_new
+            is_new = session.revision == 0
+            return change(session)
+
+        while True:
+            there = await self.engine.read(key, 1) if self.expiry.is_on else None
+            if there is None or not self.expiry.has_ended(there):
+                session = await self.engine.update(
+                    key, noting, now_s=time.time(), policy=KEEP_ALL, keep_archive=keep_archive, lease=lease)
+                return Written(session, is_new)
+            try:
+                # One write, so that a change that is refused leaves the old one as ended as it was.
+                session = await self.engine.update(
+                    key, anew(noting), now_s=time.time(), policy=KEEP_ALL, expected_revision=there.revision,
+                    keep_archive=False, lease=lease)
+            except RevisionConflictError:
+                continue  # somebody wrote it, so it lives, or began it anew as well
+            return Written(session, is_new)
 
     async def append(self, key: SessionKey, records: list[Record]) -> int:
         """Store messages in a session that lives; return its revision. Raises SessionNotFoundError."""

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
 
+from ..aio.threads import in_thread
 from ..errors import InvalidMessageError
 from ..model import portable, recall
 from ..model.message import records_of
-from ..model.session import SessionData, iso_utc
+from ..model.session import SessionData, SessionHit, iso_utc
 from ..model.session_id import SessionKey
 from ..model.values import storable
 from . import documents
@@ -37,8 +38,9 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 @router.post("/sessions", responses={**COMMON, 200: {"description": "Begun", "model": Begun}})
-async def begin_session(asked: NewSession, who: Asker, service: TheService) -> Response:
+async def begin_session(who: Asker, service: TheService, asked: NewSession | None = None) -> Response:
     """Begin a session; its id cannot be guessed."""
+    asked = asked or NewSession()
     key = SessionKey(new_id(), service.namespace(who, None, asked.user_id))
     metadata, user_id = storable(asked.metadata or {}, "metadata"), owner_of(who, asked.user_id)
 
@@ -46,7 +48,7 @@ async def begin_session(asked: NewSession, who: Asker, service: TheService) -> R
         session.user_id = user_id
         session.metadata = {"created_from": "api", **metadata, "query_count": 0}
 
-    await service.begun(key, change, user_id)
+    await service.written(key, change, user_id)
     return Answer({"session_id": key.session_id})
 
 
@@ -135,11 +137,15 @@ async def search(
 ) -> Response:
     """Return the sessions that hold words of a query, archived messages included, the best match first."""
     terms = recall.terms_of(q)
-    place = service.namespace(who, namespace)
+    place = service.namespace(who, namespace) if who.user is not None or namespace is not None else None
     found = await service.engine.search(terms, namespace=place) if terms else []
-    hits = [hit for session, archived in found if not service.expiry.has_ended(session)
-            and (hit := recall.hit(session, archived, q, window))]
-    hits.sort(key=lambda hit: (hit.score, hit.when), reverse=True)
+
+    def scored() -> list[SessionHit]:
+        hits = [hit for session, archived in found if not service.expiry.has_ended(session)
+                and (hit := recall.hit(session, archived, q, window))]
+        return sorted(hits, key=lambda hit: (hit.score, hit.when), reverse=True)
+
+    hits = await in_thread(scored)  # so that a search of much text holds up nobody else
     return answer({"hits": [vars(hit) for hit in hits[:limit]], "total": len(hits)})
 
 
@@ -157,7 +163,7 @@ async def fork_session(
     new = SessionKey(asked.new_id or new_id(), key.namespace)
     forked = portable.fork(session, archived, None, new.session_id, asked.at)
     forked.extra.pop("recent_writes", None)
-    written = await service.begun(new, portable.become(forked), session.user_id)
+    written, _ = await service.written(new, portable.become(forked), session.user_id)
     return Answer({"session_id": new.session_id, "parent_id": session_id, "message_count": len(written.messages)}, 201)
 
 
@@ -181,14 +187,7 @@ async def import_session(
     wanted = documents.checked(portable.imported(payload))
     key = SessionKey(wanted.session_id, service.namespace(who, namespace, wanted.user_id))
     wanted.user_id = owner_of(who, wanted.user_id)
-    if service.expiry.has_ended(wanted):
-        wanted.updated_at = iso_utc(time.time())
-    change = portable.become(wanted, overwrite=overwrite or await _was_emptied(service, key))
-    await service.begun(key, change, wanted.user_id, keep_archive=not overwrite)
+    wanted.updated_at = service.expiry.begun_at(wanted)
+    await service.written(
+        key, portable.become(wanted, overwrite=overwrite), wanted.user_id, keep_archive=not overwrite)
     return Answer({"session_id": key.session_id}, 201)
-
-
-async def _was_emptied(service: Any, key: SessionKey) -> bool:
-    """Tell whether a session under this key ended, so that the id is free."""
-    session = await service.engine.read(key, 1)
-    return session is not None and service.expiry.has_ended(session)

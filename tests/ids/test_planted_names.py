@@ -15,7 +15,12 @@ import planter
 import pytest
 
 from praison_store import DefaultSessionStore, SessionStoreError, StoreWriteError
+from praison_store.engines.urls import from_url
+from praison_store.model.message import new_record
+from praison_store.model.session_id import SessionKey
+from praison_store.retention import policy_named
 
+KEEP = policy_named("keep_all", 1)
 DEADLINE_S = 120  # bounds a hang; a run takes two seconds
 NOBODY = 65534
 READS = {"history", "session", "archived", "exists", "window", "export", "fork"}
@@ -135,3 +140,26 @@ def test_D8_a_second_name_of_somebodys_file_is_not_written_through(tmp_path: Pat
             store.add_user_message("t", "1")
         assert [{"role": "user", "content": "0"}] == store.get_chat_history("s")
     assert "precious" == victim.read_text()
+
+
+@pytest.mark.parametrize("scheme", ["file", "jsonl"])
+def test_D8_a_link_in_the_place_of_a_namespace_is_not_followed(scheme: str, tmp_path: Path) -> None:
+    """Goal: nothing is written or read elsewhere. Method: `@alice` leads out of the directory; every call on a session of hers."""
+    place, outside = tmp_path / "sessions", tmp_path / "outside"
+    place.mkdir()
+    outside.mkdir()
+    (place / "@alice").symlink_to(outside)
+    engine: Any = from_url(f"{scheme}://{place}")
+    key = SessionKey("s", "alice")
+    record = new_record("user", "x", 1.0)
+    for call in (
+        lambda: engine.append(key, [record], now_s=1.0, policy=KEEP), lambda: engine.read(key, None), lambda: engine.history(key, None),
+        lambda: engine.whole(key), lambda: engine.exists(key), lambda: engine.claim(key, "me", 5.0), lambda: engine.delete(key),
+        lambda: engine.update(key, lambda session: None, now_s=1.0, policy=KEEP), lambda: list(engine.find(namespace="alice")),
+        lambda: engine.count(namespace="alice"), lambda: list(engine.search(["x"], namespace="alice")),
+    ):
+        with pytest.raises(SessionStoreError, match="no directory of its own"):
+            call()
+    assert [] == list(outside.iterdir())
+    assert [] == list(engine.find(namespace=None))
+    engine.close()

@@ -106,13 +106,15 @@ def test_a_limit_of_one_user_leaves_everybody_elses_alone(serve: Serve, tokens: 
 
 
 def test_a_token_taken_out_of_the_file_ends_at_once(serve: Serve, tokens: Tokens) -> None:
-    """Goal: revocation needs no restart, and a file that cannot be read locks nobody out. Method: rewrite it."""
+    """Goal: revocation needs no restart; a bad line or a missing file locks nobody else out. Method: rewrite it."""
     client, headers = serve(token_file=tokens[0]), tokens[1]
     file = Path(tokens[0])
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("# revoked\n" + "".join(lines[1:]))
     assert [401, 200] == [client.get("/sessions", headers=headers[user]).status_code for user in ("alice", "bob")]
-    file.write_text("nonsense\n")
+    file.write_text("nonsense\n" + "".join(lines[1:]))
+    assert [401, 200] == [client.get("/sessions", headers=headers[user]).status_code for user in ("alice", "bob")]
+    file.unlink()
     assert 200 == client.get("/sessions", headers=headers["bob"]).status_code
 
 

@@ -99,3 +99,10 @@ def test_what_cannot_be_meant_together_is_refused(tmp_path: Path) -> None:
     for place in ("no.such.module:f", "math:no_such", "math:pi"):
         with pytest.raises(InvalidArgumentError, match="agent"):
             create_app(Config(store="memory://", agents={"a": place}))
+
+
+def test_sessions_in_memory_end_after_a_day_however_they_are_asked_for() -> None:
+    """Goal: one default, wherever a setting comes from. Method: a flag, a variable, and the class itself."""
+    assert 24.0 == Config(store="memory://").timeout_hours
+    assert 24.0 == load(None, {}, {"store": "memory://"}).timeout_hours
+    assert 24.0 == load(None, {"PRAISON_SERVER_STORAGE_TYPE": "memory"}, {}).timeout_hours

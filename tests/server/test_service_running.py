@@ -56,12 +56,45 @@ def test_a_mistake_ends_it_with_one_line(tmp_path: Path) -> None:
         assert ended.stderr.startswith("error: ")
 
 
+def test_a_service_that_cannot_begin_says_why_and_ends(tmp_path: Path) -> None:
+    """Goal: no respawning workers, no traces. Method: a taken port, an agent and a token file that are not there; two workers."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for flags in (["--port", port], ["--agent", "a=no_such_module:x"], ["--tokens", str(tmp_path / "none")]):
+            for workers in ("1", "2"):
+                ended = subprocess.run(
+                    [sys.executable, "-m", "praison_store.cli", "serve", "--store", "memory://", "--workers", workers, *flags],
+                    capture_output=True, text=True, check=False, timeout=LONGEST_S)
+                assert ended.returncode not in (0, 141), (flags, ended.stderr)
+                assert "Traceback" not in ended.stderr
+                assert "error: " in ended.stderr
+
+
+def test_a_client_that_takes_nothing_is_hung_up_on(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goal: no answer waits for ever. Method: a large answer nobody reads, and a shorter patience; its connection ends."""
+    monkeypatch.setattr(ClosingProtocol, "stalled_s", 0.5)
+    asking = serve(max_body_mb=64)
+    asking.put("/sessions/s", json={"messages": [{"role": "user", "content": "x" * 1000}] * 20_000}).raise_for_status()
+    with socket.create_connection(("127.0.0.1", asking.service.port), timeout=LONGEST_S) as connection:
+        connection.sendall(b"GET /sessions/s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        server = asking.service._server
+        connections = server.server_state.connections
+        for _ in range(600):
+            threading.Event().wait(0.1)
+            if len(connections) <= 1:  # the client's own is kept alive
+                break
+        assert len(connections) <= 1
+
+
 def test_a_token_is_made_once_and_kept_as_a_hash(tmp_path: Path) -> None:
     """Goal: what is printed is let in, and the file tells it nobody. Method: the two commands together."""
     file = tmp_path / "tokens"
     command = [sys.executable, "-m", "praison_store.cli", "token", "alice", "--file", str(file)]
+    file.write_text("# made by hand, without a newline")
+    file.chmod(0o600)
     token = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     assert token not in file.read_text()
+    assert 2 == len(file.read_text().splitlines())
     assert 0o600 == file.stat().st_mode & 0o777
     with Served(tmp_path / "log", "--store", "memory://", "--tokens", str(file)) as served, client(served) as asking:
         header = {"Authorization": f"Bearer {token}"}

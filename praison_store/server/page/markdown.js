@@ -2,7 +2,9 @@
 // can bring markup or script of its own.
 
 const SAFE_LINK = /^https?:\/\//i;
-const INLINE = /(`[^`\n]+`)|(\*\*[^*\n]+\*\*)|(\*[^*\n]+\*)|(\[[^\]\n]*\]\([^()\s]+\))/;
+// Marks are looked for from each place on, so that a text of nothing but brackets would take its length squared.
+const LONGEST_MARKED = 20000;
+const INLINE = /(`[^`\n]+`)|(\*\*[^*\n]+\*\*)|(\*[^*\n]+\*)|(\[[^[\]\n]*\]\([^()\s]+\))/;
 
 /** Return an element with attributes and children; children that are text become text nodes. */
 export function element(name, attributes = {}, ...children) {
@@ -37,6 +39,7 @@ function paragraph(part) {
 }
 
 function inline(text) {
+  if (text.length > LONGEST_MARKED) return [text];
   const nodes = [];
   let rest = text;
   for (let found = INLINE.exec(rest); found; found = INLINE.exec(rest)) {

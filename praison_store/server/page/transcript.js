@@ -66,19 +66,21 @@ export async function show(root, id, signal, { notice, undoable }) {
     return element("button", { type: "button", click: () => work().catch((error) => notice(error.message, true)) }, label);
   }
 
-  let tag = null;
+  let tag = null, failures = 0;
   let shown = [];
   while (!signal.aborted) {
     try {
       const found = await service.session(id, tag, signal);
       tag = found.tag;
       if (found.data) shown = draw(found.data, shown);
+      failures = 0;
     } catch (error) {
       if (signal.aborted) return;
-      notice(error.message, true);
-      if (!shown.length) return;
+      if (!failures) notice(error.message, true);
+      if (!shown.length || error.status === 404) return;
+      failures += 1;
     }
-    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS * 2 ** Math.min(failures, 5)));
     while (!follow.checked && !signal.aborted) await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
   }
 
