@@ -14,18 +14,22 @@ from ..codec import values
 from ..errors import InvalidMessageError, SessionStoreError
 from .status import PreconditionError, status_of
 
-# What any route may answer beside its own statuses; `limits` answers most of it before the route is reached.
-COMMON: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {"application/json": {"schema": {
-        "type": "object", "properties": {"detail": {}}, "required": ["detail"]}}}}
-    for status, text in {
-        400: "The request cannot be meant", 401: "No valid token", 403: "A foreign Host or Origin",
-        404: "Not found, or not yours", 408: "The request came too slowly", 409: "Another was first",
-        412: "Another version", 413: "The body is too large", 422: "A value cannot be meant",
-        423: "Another holds the session", 429: "Too many requests", 500: "The service failed",
-        501: "This store cannot do that", 502: "The agent failed", 503: "The store is not available",
-    }.items()
+_ERRORS = {
+    400: "The request cannot be meant", 401: "No valid token", 403: "A foreign Host or Origin",
+    404: "Not found, or not yours", 408: "The request came too slowly", 409: "Another was first",
+    412: "Another version", 413: "The body is too large", 422: "A value cannot be meant",
+    423: "Another holds the session", 429: "Too many requests", 500: "The service failed",
+    501: "This store cannot do that", 502: "The agent failed", 503: "The store is not available",
 }
+# What `limits` answers before a route is reached, and what any store may fail with.
+_ANYWHERE = (400, 401, 403, 408, 413, 422, 429, 500, 501, 503)
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return how a route's errors are documented: those of all routes, and its own."""
+    schema = {"type": "object", "properties": {"detail": {}}, "required": ["detail"]}
+    return {status: {"description": _ERRORS[status], "content": {"application/json": {"schema": schema}}}
+            for status in (*_ANYWHERE, *statuses)}
 
 
 class Answer(Response):

@@ -24,7 +24,7 @@ from ..model.session_id import SessionKey
 from . import documents, queries, sessions
 from .access import Tokens
 from .agents import Agents
-from .answers import COMMON, Answer, JsonRoute, tell_http_error, tell_invalid, tell_store_error
+from .answers import Answer, JsonRoute, refusals, tell_http_error, tell_invalid, tell_store_error
 from .config import Config
 from .expiry import SERVICE, Expiry
 from .limits import Gate
@@ -96,7 +96,7 @@ class Page(StaticFiles):
 
 
 def _add_health(app: FastAPI) -> None:
-    told: dict[int | str, dict[str, Any]] = {**COMMON, 200: {"description": "It is well"}}
+    told: dict[int | str, dict[str, Any]] = {**refusals(404), 200: {"description": "It is well"}}
 
     @app.get("/", tags=["service"], responses=told)
     async def health() -> Response:

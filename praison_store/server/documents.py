@@ -21,7 +21,7 @@ from ..model.selection import selected
 from ..model.session import SessionData, SessionInfo
 from ..model.session_id import SessionKey
 from .access import Who
-from .answers import COMMON, Answer, JsonRoute, answer, value_of
+from .answers import Answer, JsonRoute, answer, refusals, value_of
 from .expiry import SERVICE
 from .requests import Asker, Namespace, Offset, SessionId, TheService, Told
 from .service import Service, extended, not_found, row_of
@@ -53,13 +53,13 @@ def tag_of(session: SessionData) -> str:
     return f'"{session.revision}.{hashlib.sha256(values.dumps_extended(seen)).hexdigest()[:16]}"'
 
 
-@router.get("/sessions/{session_id}", responses={**COMMON, **_SESSION})
+@router.get("/sessions/{session_id}", responses={**refusals(404, 423), **_SESSION})
 async def read_session(
     request: Request, session_id: SessionId, who: Asker, service: TheService, namespace: Namespace = None
 ) -> Response:
     """Return a session with everything it holds, archived messages included."""
     key = await service.key(who, session_id, namespace)
-    await _check_lease(service, _lease_of(key, request))
+    await _check_lease(service, lease_of(key, request))
     session, archived = await service.whole(key)
     tag = tag_of(session)
     if {"*", tag} & _tags_of(request, "if-none-match"):
@@ -71,8 +71,8 @@ async def read_session(
     return answer(data, extended=extended(session), headers={"ETag": tag})
 
 
-@router.put("/sessions/{session_id}", responses={
-    **COMMON, 200: {"description": "Replaced"}, 201: {"description": "Begun"}}, openapi_extra=_JSON_BODY)
+@router.put("/sessions/{session_id}", openapi_extra=_JSON_BODY, responses={
+    **refusals(404, 409, 412, 423), 200: {"description": "Replaced"}, 201: {"description": "Begun"}})
 async def write_session(
     request: Request, session_id: SessionId, who: Asker, service: TheService, namespace: Namespace = None
 ) -> Response:
@@ -82,17 +82,18 @@ async def write_session(
     wanted.updated_at = service.expiry.begun_at(wanted)
     change = _replacing(wanted, _tags_of(request, "if-match"), _tags_of(request, "if-none-match"))
     session, is_new = await service.written(
-        key, change, wanted.user_id, keep_archive=False, lease=_lease_of(key, request))
+        key, change, wanted.user_id, keep_archive=False, lease=lease_of(key, request))
     return Answer({"session_id": key.session_id, "revision": session.revision}, 201 if is_new else 200)
 
 
-@router.delete("/sessions/{session_id}", responses={**COMMON, 200: {"description": "Deleted", "model": Told}})
+@router.delete("/sessions/{session_id}", responses={
+    **refusals(404, 412, 423), 200: {"description": "Deleted", "model": Told}})
 async def delete_session(
     request: Request, session_id: SessionId, who: Asker, service: TheService, namespace: Namespace = None
 ) -> Response:
     """Forget a session; with `If-Match`, that version of it only."""
     key = await service.key(who, session_id, namespace)
-    lease = _lease_of(key, request)
+    lease = lease_of(key, request)
     await _check_lease(service, lease)
     wanted, revision = _tags_of(request, "if-match"), None
     if wanted:
@@ -107,7 +108,7 @@ async def delete_session(
     return Answer({"message": "Session deleted successfully"})
 
 
-@router.get("/sessions", responses={**COMMON, 200: {
+@router.get("/sessions", responses={**refusals(404), 200: {
     "description": "Sessions without their messages, the most recently written first",
     "content": {"application/json": {"schema": {"type": "object", "required": ["sessions", "total"]}}}}})
 async def list_sessions(
@@ -163,7 +164,7 @@ async def _holding(service: Service, terms: list[str], namespace: str | None) ->
 
 
 @router.put("/sessions/{session_id}/lease", openapi_extra=_JSON_BODY,
-            responses={**COMMON, 200: {"description": "The lease"}})
+            responses={**refusals(404, 409, 423), 200: {"description": "The lease"}})
 async def hold_lease(
     request: Request, session_id: SessionId, who: Asker, service: TheService, namespace: Namespace = None
 ) -> Response:
@@ -183,7 +184,8 @@ async def hold_lease(
         return Answer({"detail": "The lease is another's by now."}, 409)
 
 
-@router.delete("/sessions/{session_id}/lease", responses={**COMMON, 200: {"description": "Given back"}})
+@router.delete("/sessions/{session_id}/lease", responses={
+    **refusals(404, 409), 200: {"description": "Given back"}})
 async def release_lease(
     session_id: SessionId, who: Asker, service: TheService, owner: Annotated[str, Query(min_length=1)],
     generation: Annotated[int, Query(ge=0, le=2**53)], namespace: Namespace = None,
@@ -206,7 +208,7 @@ def _shown(lease: Lease) -> Answer:
     return Answer({"owner": lease.owner, "generation": lease.generation, "expires_at_s": lease.expires_at_s})
 
 
-def _lease_of(key: SessionKey, request: Request) -> Lease | None:
+def lease_of(key: SessionKey, request: Request) -> Lease | None:
     """Return the lease a request is made under. Raises InvalidArgumentError."""
     mark = request.headers.get("if-lease")
     if mark is None:

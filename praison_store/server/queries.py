@@ -18,7 +18,7 @@ from ..model.session import SessionData, iso_utc
 from ..model.session_id import SessionKey, file_stem
 from . import agents as answering
 from .access import Who
-from .answers import COMMON, JsonRoute, answer
+from .answers import JsonRoute, answer, refusals
 from .requests import Asked, Asker, TheService
 from .service import Service, new_id, not_found, owner_of
 from .status import status_of
@@ -35,28 +35,28 @@ _STREAM: dict[int | str, dict[str, Any]] = {200: {"description": "Server-sent ev
                  "content": {"text/event-stream": {"schema": {}}}}}
 
 
-@router.get("/agents", responses={**COMMON, 200: {"description": "Who answers"}})
+@router.get("/agents", responses={**refusals(), 200: {"description": "Who answers"}})
 async def list_agents(request: Request) -> Response:
     """Return the agents; the first answers where a query names none."""
     found = _agents(request).listed()
     return answer({"agents": found, "total_count": len(found)})
 
 
-@router.post("/query", responses={**COMMON, **_ANSWER})
+@router.post("/query", responses={**refusals(404, 409, 423, 502), **_ANSWER})
 async def query(request: Request, asked: Asked, who: Asker, service: TheService) -> Response:
     """
     Let an agent answer.
 
     Without `thread_id` in a new session; an unknown one begins a session with exactly that id.
     """
-    turn = await _Turn.begun(service, _agents(request), asked, who)
+    turn = await _Query.begun(service, _agents(request), asked, who)
     return answer(await _counted(request, turn, None))
 
 
-@router.post("/query/stream", responses={**COMMON, **_STREAM})
+@router.post("/query/stream", responses={**refusals(404, 409, 423), **_STREAM})
 async def query_in_pieces(request: Request, asked: Asked, who: Asker, service: TheService) -> Response:
     """Let an agent answer, and tell the pieces as they come; the last event is what `POST /query` answers."""
-    turn = await _Turn.begun(service, _agents(request), asked, who)
+    turn = await _Query.begun(service, _agents(request), asked, who)
     return StreamingResponse(_events(request, turn), media_type="text/event-stream")
 
 
@@ -65,7 +65,7 @@ def _agents(request: Request) -> answering.Agents:
     return agents
 
 
-async def _counted(request: Request, turn: _Turn, tell: answering.Tell | None) -> Record:
+async def _counted(request: Request, turn: _Query, tell: answering.Tell | None) -> Record:
     queries = request.app.state.metrics.queries
     try:
         told = await turn.taken(tell)
@@ -76,7 +76,7 @@ async def _counted(request: Request, turn: _Turn, tell: answering.Tell | None) -
     return told
 
 
-async def _events(request: Request, turn: _Turn) -> AsyncIterator[bytes]:
+async def _events(request: Request, turn: _Query) -> AsyncIterator[bytes]:
     pieces: asyncio.Queue[str | None] = asyncio.Queue()
     # A task that ends by itself: whoever hangs up finds question and answer in the session, as after `POST /query`.
     work = asyncio.get_running_loop().create_task(_counted(request, turn, pieces.put_nowait))
@@ -102,7 +102,7 @@ def _event(name: str, data: Record) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (name.encode(), answer(data).body)
 
 
-class _Turn:
+class _Query:
     """One query: who asks, in which session, and who answers."""
 
     def __init__(self, service: Service, key: SessionKey, asked: Asked, agent: tuple[str, str, Any]) -> None:
@@ -113,7 +113,7 @@ class _Turn:
         self._user_id: str | None = None
 
     @classmethod
-    async def begun(cls, service: Service, agents: answering.Agents, asked: Asked, who: Who) -> _Turn:
+    async def begun(cls, service: Service, agents: answering.Agents, asked: Asked, who: Who) -> _Query:
         """Return a turn in a session that is there. Raises SessionNotFoundError: it, or the agent, is not."""
         agent = agents.named(asked.agent_type)
         namespace = service.namespace(who, None, asked.user_id)

@@ -163,13 +163,13 @@ class Service:
                 continue  # somebody wrote it, so it lives, or began it anew as well
             return Written(session, is_new)
 
-    async def append(self, key: SessionKey, records: list[Record]) -> int:
-        """Store messages in a session that lives; return its revision. Raises SessionNotFoundError."""
+    async def append(self, key: SessionKey, records: list[Record], lease: Lease | None) -> int:
+        """Store messages in a session that lives. Raises SessionNotFoundError, LeaseExpiredError."""
         if self.expiry.is_on:
             await self.live(key, 1)
         try:
             return await self.engine.append(
-                key, records, now_s=time.time(), policy=KEEP_ALL, least_revision=1)
+                key, records, now_s=time.time(), policy=KEEP_ALL, lease=lease, least_revision=1)
         except RevisionConflictError:
             raise not_found(key.session_id) from None  # deleted in between
 

@@ -15,7 +15,7 @@ from ..model.session import SessionData, SessionHit, iso_utc
 from ..model.session_id import SessionKey
 from ..model.values import storable
 from . import documents
-from .answers import COMMON, Answer, JsonRoute, answer
+from .answers import Answer, JsonRoute, answer, refusals
 from .requests import (
     Asker,
     Begun,
@@ -37,7 +37,7 @@ before = APIRouter(route_class=JsonRoute, tags=["service"])
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
-@router.post("/sessions", responses={**COMMON, 200: {"description": "Begun", "model": Begun}})
+@router.post("/sessions", responses={**refusals(404, 423), 200: {"description": "Begun", "model": Begun}})
 async def begin_session(who: Asker, service: TheService, asked: NewSession | None = None) -> Response:
     """Begin a session; its id cannot be guessed."""
     asked = asked or NewSession()
@@ -52,7 +52,7 @@ async def begin_session(who: Asker, service: TheService, asked: NewSession | Non
     return Answer({"session_id": key.session_id})
 
 
-@before.get("/sessions/stats", responses={**COMMON, 200: {"description": "Counts"}})
+@before.get("/sessions/stats", responses={**refusals(), 200: {"description": "Counts"}})
 async def statistics(request: Request, who: Asker, service: TheService) -> Response:
     """Count sessions and users; a user's token counts the user's own."""
     filters, namespace = service.mine(who, None)
@@ -69,7 +69,7 @@ async def statistics(request: Request, who: Asker, service: TheService) -> Respo
     })
 
 
-@before.post("/sessions/cleanup", responses={**COMMON, 200: {"description": "Done", "model": Told}})
+@before.post("/sessions/cleanup", responses={**refusals(404), 200: {"description": "Done", "model": Told}})
 async def clean_up(who: Asker, service: TheService) -> Response:
     """Remove sessions past their time now. Nobody sees them any more even before; an admin's token is needed."""
     if not who.is_admin:
@@ -77,7 +77,7 @@ async def clean_up(who: Asker, service: TheService) -> Response:
     return Answer({"message": f"Cleaned up {await service.expiry.sweep()} expired sessions"})
 
 
-@router.get("/users/{user_id}/sessions", responses={**COMMON, 200: {"description": "The user's sessions"}})
+@router.get("/users/{user_id}/sessions", responses={**refusals(404), 200: {"description": "The user's sessions"}})
 async def sessions_of_user(
     user_id: UserId, who: Asker, service: TheService, limit: Limit = 1000, offset: Offset = 0
 ) -> Response:
@@ -90,7 +90,7 @@ async def sessions_of_user(
 # ---- messages ------------------------------------------------------------------------------------------------------
 
 
-@router.get("/sessions/{session_id}/messages", responses={**COMMON, 200: {"description": "A page of messages"}})
+@router.get("/sessions/{session_id}/messages", responses={**refusals(404), 200: {"description": "A page of messages"}})
 async def read_messages(
     session_id: SessionId, who: Asker, service: TheService, namespace: Namespace = None, limit: Limit = 100,
     offset: Offset = 0, newest: Annotated[bool, Query(description="count from the end")] = False,
@@ -113,9 +113,10 @@ async def read_messages(
 
 
 @router.post("/sessions/{session_id}/messages", status_code=201, responses={
-    **COMMON, 201: {"description": "Stored, all of them"}})
+    **refusals(404, 423), 201: {"description": "Stored, all of them"}})
 async def add_messages(
-    session_id: SessionId, given: NewMessages, who: Asker, service: TheService, namespace: Namespace = None
+    request: Request, session_id: SessionId, given: NewMessages, who: Asker, service: TheService,
+    namespace: Namespace = None,
 ) -> Response:
     """
     Store messages behind those that are there, all or none.
@@ -126,11 +127,12 @@ async def add_messages(
     messages = given.messages if given.messages is not None else [given.model_extra or {}]
     if not messages:
         raise InvalidMessageError("messages is empty: send one at least.", where="messages")
-    revision = await service.append(key, records_of(messages, time.time(), new=True))
+    lease = documents.lease_of(key, request)
+    revision = await service.append(key, records_of(messages, time.time(), new=True), lease)
     return Answer({"session_id": session_id, "revision": revision, "accepted": len(messages)}, 201)
 
 
-@router.get("/search", responses={**COMMON, 200: {"description": "Sessions with the best match of each"}})
+@router.get("/search", responses={**refusals(404), 200: {"description": "Sessions with the best match of each"}})
 async def search(
     who: Asker, service: TheService, q: Annotated[str, Query(min_length=1, max_length=500)], limit: Limit = 5,
     window: Annotated[int, Query(ge=0, le=100)] = 5, namespace: Namespace = None,
@@ -152,7 +154,8 @@ async def search(
 # ---- whole sessions elsewhere --------------------------------------------------------------------------------------
 
 
-@router.post("/sessions/{session_id}/fork", status_code=201, responses={**COMMON, 201: {"description": "Begun"}})
+@router.post("/sessions/{session_id}/fork", status_code=201, responses={
+    **refusals(404, 409, 423), 201: {"description": "Begun"}})
 async def fork_session(
     session_id: SessionId, who: Asker, service: TheService, asked: NewFork | None = None, namespace: Namespace = None
 ) -> Response:
@@ -167,7 +170,7 @@ async def fork_session(
     return Answer({"session_id": new.session_id, "parent_id": session_id, "message_count": len(written.messages)}, 201)
 
 
-@router.get("/sessions/{session_id}/export", responses={**COMMON, 200: {"description": "What import takes"}})
+@router.get("/sessions/{session_id}/export", responses={**refusals(404), 200: {"description": "What import takes"}})
 async def export_session(
     session_id: SessionId, who: Asker, service: TheService, namespace: Namespace = None
 ) -> Response:
@@ -178,7 +181,8 @@ async def export_session(
     return answer(data, extended=extended(session))
 
 
-@before.post("/sessions/import", status_code=201, responses={**COMMON, 201: {"description": "Stored"}})
+@before.post("/sessions/import", status_code=201, responses={
+    **refusals(404, 409, 423), 201: {"description": "Stored"}})
 async def import_session(
     payload: Annotated[dict[str, Any], Body()], who: Asker, service: TheService, overwrite: bool = False,
     namespace: Namespace = None,

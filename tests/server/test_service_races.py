@@ -179,3 +179,15 @@ def test_a_pattern_that_would_hold_up_everybody_is_refused(client: httpx.Client,
     nested = f'{{"type": "not", "filter": {{"type": "comparison", "field": "user_id", "op": "like", "value": "{pattern}"}}}}'
     for query in ({"metadata.t__like": f'"{pattern}"'}, {"filter": nested}):
         assert client.get("/sessions", params=query).status_code in (400, 422)
+
+
+def test_messages_under_a_lease_that_is_anothers_are_refused(client: httpx.Client) -> None:
+    """Goal: `If-Lease` counts on every write. Method: a claim, another's claim behind its end, both append."""
+    client.put("/sessions/s", json={"messages": []}).raise_for_status()
+    first = client.put("/sessions/s/lease", json={"owner": "a", "ttl_s": 60}).json()
+    client.delete("/sessions/s/lease", params={"owner": "a", "generation": first["generation"]}).raise_for_status()
+    second = client.put("/sessions/s/lease", json={"owner": "b", "ttl_s": 60}).json()
+    statuses = [client.post("/sessions/s/messages", json=MESSAGE, headers={"If-Lease": f"{lease['generation']} {lease['owner']}"}).status_code
+                for lease in (first, second)]
+    assert [423, 201] == statuses
+    assert 1 == len(client.get("/sessions/s").json()["messages"])
