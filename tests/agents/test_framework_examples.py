@@ -99,13 +99,14 @@ def test_every_framework_of_the_readme_is_tried_here() -> None:
 
 
 @pytest.mark.parametrize("framework", list(BEFORE))
-def test_the_example_of_a_framework_runs_and_remembers(framework: str, tmp_path: Path) -> None:
-    """Goal: copy, paste, it works. Method: the block as it stands; then in a second process with another question."""
+@pytest.mark.parametrize("runs", [1, pytest.param(2, marks=pytest.mark.long)])
+def test_the_example_of_a_framework_runs_and_remembers(framework: str, runs: int, tmp_path: Path) -> None:
+    """Goal: copy, paste, it works. Method: the block as it stands; at length in a second process with another question."""
     example = EXAMPLES[framework]
     with service() as model:
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OPENAI_BASE_URL": f"{model.url}/v1", "OPENAI_API_KEY": "none", "OTEL_SDK_DISABLED": "true",
                        "PRAISONAI_TELEMETRY_DISABLED": "true", "PYTHONPATH": ":".join([str(ROOT), str(ROOT / "tests" / "seeds"), str(ROOT / "tests" / "agents"), *sys.path])}
-        for question, answer in (("My name is Alice", "Nice to meet you"), ("What is my name?", "Your name is Alice")):
+        for question, answer in (("My name is Alice", "Nice to meet you"), ("What is my name?", "Your name is Alice"))[:runs]:
             source = f"{BEFORE[framework]}\n{example}".replace("My name is Alice", question)
             done = subprocess.run([sys.executable, "-c", RUN, source], env=environment, capture_output=True, text=True, timeout=LONGEST_S, check=False, cwd=tmp_path)
             assert 0 == done.returncode, done.stderr[-2000:]

@@ -166,9 +166,9 @@ def add_pairs(path: Path, number: int) -> None:
 
 
 def test_D3_many_processes_share_a_history(tmp_path: Path) -> None:
-    """Goal: every message, each pair together. Method: 4 processes add 20 pairs each."""
+    """Goal: every message, each pair together. Method: 2 processes add 20 pairs each."""
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=add_pairs, args=(tmp_path, number)) for number in range(4)]
+    workers = [context.Process(target=add_pairs, args=(tmp_path, number)) for number in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -176,7 +176,7 @@ def test_D3_many_processes_share_a_history(tmp_path: Path) -> None:
         assert 0 == worker.exitcode
     said = [message.content for message in history_at(tmp_path).messages]
     assert said[::2] == said[1::2]
-    assert {f"{number}-{turn}" for number in range(4) for turn in range(20)} == set(map(str, said))
+    assert {f"{number}-{turn}" for number in range(2) for turn in range(20)} == set(map(str, said))
     assert 160 == len(said)
 
 

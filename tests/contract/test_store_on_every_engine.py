@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from places import EACH, ENGINES
+from places import ENGINES
 
 from praison_store import DefaultSessionStore, SessionExistsError, SessionNotFoundError
 
@@ -106,8 +106,11 @@ def without_times(value: Any) -> str:
     return re.sub(r"timestamp('?[:=] ?)\d+\.\d+", r"timestamp\1 0", text)
 
 
-@pytest.mark.parametrize("retention", RETENTIONS)
-@pytest.mark.parametrize("name", [one for one in EACH if one != "json_files"])
+# Where each step takes a second, one retention stands for the others in a short run.
+@pytest.mark.parametrize(("name", "retention"), [
+    pytest.param(name, retention, marks=[pytest.mark.long] * (
+        name == "service" or (name == "mariadb" and retention != "archive")))
+    for name in ENGINES if name != "json_files" for retention in RETENTIONS])
 def test_a_conversation_is_the_same_on_every_engine(name: str, retention: str, tmp_path: Path) -> None:
     """Goal: an engine is chosen for its promises, not its answers. Method: each step after the same conversation."""
     wrong = {}

@@ -128,8 +128,13 @@ def test_a_request_of_two_lengths_is_refused(client: httpx.Client) -> None:
     assert "QWERTY" not in client.get("/metrics").text
 
 
-def test_half_open_requests_are_closed_within_ten_seconds(client: httpx.Client) -> None:
+@pytest.mark.parametrize("patience_s", [1.0, pytest.param(10.0, marks=pytest.mark.long)])
+def test_half_open_requests_are_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch, patience_s: float) -> None:
     """Goal: 200 of 200. Method: half a line, half a header, half a body, nothing at all; wait for the end of each, and tell it."""
+    assert ClosingProtocol.half_open_s < 10
+    if patience_s < 10:
+        monkeypatch.setattr(ClosingProtocol, "half_open_s", patience_s)
+    client = serve(request_timeout_seconds=patience_s)
     port = client.service.port  # type: ignore[attr-defined]
     heads = [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-", asked("POST", "/query", "Content-Length: 9\r\n", b"{")]
 
@@ -145,7 +150,6 @@ def test_half_open_requests_are_closed_within_ten_seconds(client: httpx.Client) 
         took_s = list(threads.map(held, range(200)))
     print(f"closed after {min(took_s):.1f} to {max(took_s):.1f} s")
     assert 200 == len(took_s)
-    assert ClosingProtocol.half_open_s < 10
 
 
 def test_a_connection_that_is_used_stays(client: httpx.Client) -> None:
@@ -244,6 +248,7 @@ def test_the_access_log_is_structured_and_tells_no_secret(
     app.state.service.engine = None
     broken = client.get("/sessions/secret-id", headers=header)
     assert (500, {"detail": "The service failed."}) == (broken.status_code, broken.json())
+    client.service.stop()  # type: ignore[attr-defined]  # a line is written when its answer has gone
     lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "praison_store.access"]
     assert ["/query", "/sessions/{session_id}", "/sessions/{session_id}"] == [line["route"] for line in lines]
     assert [200, 200, 500] == [line["status"] for line in lines]
