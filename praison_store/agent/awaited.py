@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import functools
 import inspect
 import time
 import uuid
@@ -15,7 +12,7 @@ from typing import Any
 
 from ..aio.manager import SessionManager
 from ..aio.session import Session
-from ..aio.threads import awaitable_call
+from ..aio.threads import begun_in_thread
 from ..engines.forks import renew_in_child
 from ..errors import InvalidArgumentError, shown
 from ..model import arguments
@@ -159,8 +156,7 @@ class Agent:
             return await function(*given, **named)
         # Threads of its own: with the loop's, models that think would keep the store from its work.
         self._threads = self._threads or ThreadPoolExecutor(_MOST_THREADS, "praison_store agent")
-        call = functools.partial(contextvars.copy_context().run, awaitable_call, function, *given, **named)
-        told = await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        told = await begun_in_thread(self._threads, function, *given, **named)
         return await told if inspect.isawaitable(told) else told
 
 

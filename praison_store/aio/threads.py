@@ -57,7 +57,8 @@ class ThreadedEngine:
         Returns:
             What is to be waited for by `cancellation.settled`, because a cancellation does not stop it.
         """
-        return _begun(work, self.engine) if self.engine.capabilities.durable else _at_once(work, self.engine)
+        is_durable = self.engine.capabilities.durable
+        return begun_in_thread(None, work, self.engine) if is_durable else _at_once(work, self.engine)
 
     async def history(self, key: SessionKey, newest: int | None) -> list[Record]:
         """Await form of `Engine.history`; see there."""
@@ -137,7 +138,7 @@ class ThreadedEngine:
             # Several, because one that waits for its session's turn must not keep the others from theirs.
             self._heartbeats = self._heartbeats or ThreadPoolExecutor(_MOST_HEARTBEATS, "praison_store heartbeat")
             heartbeats = self._heartbeats
-        return (await settled(_begun(self.engine.renew, lease, ttl_s, executor=heartbeats))).result()
+        return (await settled(begun_in_thread(heartbeats, self.engine.renew, lease, ttl_s))).result()
 
     async def release(self, lease: Lease) -> bool:
         """Await form of `Engine.release`; see there."""
@@ -158,20 +159,20 @@ async def in_thread(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
 
     An error that comes with a cancellation is left out: the caller hears of the cancellation alone.
     """
-    return (await settled(_begun(call, *arguments, **named))).result()
+    return (await settled(begun_in_thread(None, call, *arguments, **named))).result()
 
 
-def _begun(
-    call: Callable[..., T], *arguments: Any, executor: ThreadPoolExecutor | None = None, **named: Any
+def begun_in_thread(
+    threads: ThreadPoolExecutor | None, call: Callable[..., T], /, *arguments: Any, **named: Any
 ) -> asyncio.Future[T]:
-    """Begin a call in a worker thread, with the caller's context variables."""
+    """Begin a call in one of some threads, None for the loop's own, with the caller's context variables."""
     # A plain future and no task of its own, because a closing loop cancels every task, and the thread goes on.
     context = contextvars.copy_context()
     loop = asyncio.get_running_loop()
-    return loop.run_in_executor(executor, functools.partial(context.run, awaitable_call, call, *arguments, **named))
+    return loop.run_in_executor(threads, functools.partial(context.run, _awaitable_call, call, *arguments, **named))
 
 
-def awaitable_call(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
+def _awaitable_call(call: Callable[..., T], *arguments: Any, **named: Any) -> T:
     """Call a function in a thread whose end is awaited. Raises RuntimeError where the function raises StopIteration."""
     try:
         return call(*arguments, **named)

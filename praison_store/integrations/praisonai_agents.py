@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 from ..model import arguments
-from ..model.exchanges import exchange_start
 from ..model.filters import ComparisonFilter
 from ..model.formats import to_openai_chat
 from ..model.formats.parts import kind_of
@@ -60,18 +59,6 @@ class AgentSession(SessionData):
         session = self.newest(max_messages) if max_messages else self
         records = [message.to_dict() for message in session.messages]
         return to_openai_chat(records) if any(map(_is_foreign, records)) else [llm_message(one) for one in records]
-
-    def get_working_history(self, max_messages: int | None = None) -> list[Record]:
-        """Return the last checkpoint's summary and what came after it, in the chat form."""
-        checkpoint = self.last_compaction
-        if checkpoint is None:
-            return self.get_chat_history(max_messages)
-        summary = {"role": checkpoint.role, "content": checkpoint.summary}
-        if max_messages == 1:
-            return [summary]
-        index = exchange_start([message.to_dict() for message in self.messages], checkpoint.message_index)
-        after = AgentSession(self.session_id, self.messages[index:])
-        return [summary, *after.get_chat_history(max_messages - 1 if max_messages else None)]
 
 
 class AgentStore(DefaultSessionStore):

@@ -141,7 +141,7 @@ class SessionData:
         if max_messages == 1:
             return [summary]
         index = exchange_start([message.to_dict() for message in self.messages], checkpoint.message_index)
-        after = SessionData(self.session_id, self.messages[index:])
+        after = type(self)(self.session_id, self.messages[index:])
         return [summary, *after.get_chat_history(max_messages - 1 if max_messages else None)]
 
     def newest(self, max_messages: int) -> SessionData:

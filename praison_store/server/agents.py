@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from ..agent.awaited import Agent, AgentConfig
-from ..aio.threads import awaitable_call
+from ..aio.threads import begun_in_thread
 from ..errors import InvalidArgumentError, SessionNotFoundError, shown
 from ..model.message import Record
 from ..model.recall import text_of
@@ -83,8 +81,7 @@ class Agents:
         return Agent(config=AgentConfig(name=name, llm=_asked(given, self._in_thread)))
 
     async def _in_thread(self, function: Callable[..., Any], *given: Any, **named: Any) -> Any:
-        call = partial(copy_context().run, awaitable_call, function, *given, **named)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        return await begun_in_thread(self._threads, function, *given, **named)
 
 
 async def answered(

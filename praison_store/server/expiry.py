@@ -49,14 +49,14 @@ class Expiry:
         """Tell whether sessions end by time at all."""
         return self._timeout_s < float("inf")
 
-    def has_ended(self, session: SessionData | SessionInfo, now_s: float | None = None) -> bool:
+    def has_ended(self, session: SessionData | SessionInfo) -> bool:
         """Tell whether a session's time is over; one whose last write has no time goes on."""
         if not self.is_on or not session.updated_at:
             return False
         written_s = seconds_of(session.updated_at)
         if written_s is None:
             return session.updated_at < self._start()  # as filters compare what is no time
-        return written_s < (time.time() if now_s is None else now_s) - self._timeout_s
+        return written_s < time.time() - self._timeout_s
 
     def begun_at(self, session: SessionData) -> str:
         """

@@ -105,12 +105,13 @@ def _event(name: str, data: Record) -> bytes:
 class _Query:
     """One query: who asks, in which session, and who answers."""
 
-    def __init__(self, service: Service, key: SessionKey, asked: Asked, agent: tuple[str, str, Any]) -> None:
+    def __init__(
+        self, service: Service, key: SessionKey, asked: Asked, agent: tuple[str, str, Any], user_id: str | None
+    ) -> None:
         self.key, self.name = key, agent[1]
-        self._service, self._asked = service, asked
+        self._service, self._asked, self._user_id = service, asked, user_id
         self._agent_type, _, self._agent = agent
         self._is_new = False
-        self._user_id: str | None = None
 
     @classmethod
     async def begun(cls, service: Service, agents: answering.Agents, asked: Asked, who: Who) -> _Query:
@@ -124,13 +125,14 @@ class _Query:
             key = SessionKey(asked.thread_id, namespace)
             if who.user is None and not namespace:
                 key = await service.key(who, asked.thread_id)
-        turn = cls(service, key, asked, agent)
-        turn._user_id = owner_of(who, asked.user_id)
-        await turn._open(turn._user_id)
+        turn = cls(service, key, asked, agent, owner_of(who, asked.user_id))
+        await turn._open()
         return turn
 
-    async def _open(self, user_id: str | None) -> None:
+    async def _open(self) -> None:
         """Begin the session where there is none; refuse another user's."""
+        user_id = self._user_id
+
         def change(session: SessionData) -> bool:
             if user_id is not None and session.user_id not in (None, user_id):
                 raise not_found(self.key.session_id)  # no session is shared by accident
